@@ -1,0 +1,84 @@
+"""peerstore: a persistent peer history store for Ditto meshes.
+
+Record the presence graphs that a Ditto SDK shows; ask about any past moment.
+
+>>> import peerstore
+>>> from datetime import UTC, datetime
+>>> graph = {"localPeer": {"peerKeyString": "till-1", "deviceName": "Till 1", "connections": []}, "remotePeers": []}
+>>> with peerstore.open(":memory:") as store:
+...     store.record(graph, observed_at=datetime(2026, 7, 8, 14, 3, tzinfo=UTC)).status
+...     list(store.presence_at(datetime(2026, 7, 8, 15, 0, tzinfo=UTC)).peers)
+'recorded'
+['till-1']
+"""
+
+from peerstore.canonical import ABSENT
+from peerstore.errors import (
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseMissing,
+    InputError,
+    InvalidGraph,
+    InvalidObservation,
+    InvalidTime,
+    MissingExtra,
+    PeerstoreError,
+    QuestionError,
+    SchemaError,
+    UnknownPeer,
+)
+from peerstore.model import (
+    AttributeChange,
+    AttributeDifference,
+    Change,
+    Connection,
+    ConnectionSession,
+    Difference,
+    KnownPeer,
+    ObserverState,
+    ObserverSummary,
+    Peer,
+    Recorded,
+    Reject,
+    Session,
+    Summary,
+)
+from peerstore.presence import Presence
+from peerstore.store import PeerStore, open, upgrade  # noqa: A004 - the name of the contract
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ABSENT",
+    "AttributeChange",
+    "AttributeDifference",
+    "Change",
+    "Connection",
+    "ConnectionSession",
+    "DatabaseBusy",
+    "DatabaseError",
+    "DatabaseMissing",
+    "Difference",
+    "InputError",
+    "InvalidGraph",
+    "InvalidObservation",
+    "InvalidTime",
+    "KnownPeer",
+    "MissingExtra",
+    "ObserverState",
+    "ObserverSummary",
+    "Peer",
+    "PeerStore",
+    "PeerstoreError",
+    "Presence",
+    "QuestionError",
+    "Recorded",
+    "Reject",
+    "SchemaError",
+    "Session",
+    "Summary",
+    "UnknownPeer",
+    "__version__",
+    "open",
+    "upgrade",
+]

@@ -1,0 +1,12 @@
+"""The command line: ``peerstore``, also ``python -m peerstore``.
+
+One file a group of commands; a command parses its arguments, calls the store once or twice, and prints. Data goes to
+stdout, everything else to stderr. The ways out are told by :mod:`peerstore.cli.program`.
+"""
+
+from __future__ import annotations
+
+from peerstore.cli import database, demo, history, moments, peers, record, rejects
+from peerstore.cli.program import main
+
+__all__ = ["database", "demo", "history", "main", "moments", "peers", "record", "rejects"]

@@ -1,0 +1,104 @@
+"""``upgrade``, ``status``, ``verify`` and ``completion``: the database itself, and the shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import PurePath
+
+import click
+from click.shell_completion import get_completion_class
+
+import peerstore
+from peerstore.cli.options import database, database_option_again, open_store
+from peerstore.cli.output import print_document, safe
+from peerstore.cli.people import print_facts
+from peerstore.cli.program import REFUSED, main
+from peerstore.database import database_url, redacted
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@main.command()
+@database_option_again
+def upgrade() -> None:
+    """Bring a database to the schema of this version of peerstore, or make a new one.
+
+    \b
+    Examples:
+      peerstore upgrade
+      peerstore --db mesh.db upgrade
+    """
+    before, after = peerstore.upgrade(database())
+    where = safe(redacted(database_url(database())))
+    if before is None:
+        sys.stdout.write(f"{where} is made, at revision {after}\n")
+    elif before == after:
+        sys.stdout.write(f"{where} is up to date, at revision {after}\n")
+    else:
+        sys.stdout.write(f"{where} is upgraded from revision {before} to {after}\n")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@database_option_again
+def status(as_json: bool) -> None:
+    """Show what the database is and holds: its size, its revision, how many of everything, how durable.
+
+    \b
+    Examples:
+      peerstore status
+      peerstore status --json
+    """
+    with open_store() as store:
+        values = store.status().to_dict()
+    if as_json:
+        print_document(values)
+    else:
+        print_facts(
+            (name.replace("_", " "), "" if value is None else safe(str(value))) for name, value in values.items()
+        )
+
+
+@main.command()
+@click.option("--quick", is_flag=True, help="Leave out what must read every row.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@database_option_again
+@click.pass_context
+def verify(ctx: click.Context, quick: bool, as_json: bool) -> None:
+    """Check that the database is whole: its pages, its digests, its rules. Exit code 1 if it is not.
+
+    \b
+    Examples:
+      peerstore verify
+      peerstore verify --quick --json
+    """
+    with open_store() as store:
+        verification = store.verify(full=not quick)
+    if as_json:
+        print_document(verification.to_dict())
+    else:
+        for finding in verification.findings:
+            sys.stdout.write(f"{safe(finding)}\n")
+        checked = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in verification.checked.items())
+        sys.stdout.write(f"{'ok' if verification.ok else 'NOT OK'}: checked {checked}\n")
+    if not verification.ok:
+        ctx.exit(REFUSED)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(SHELLS), required=False)
+def completion(shell: str | None) -> None:
+    """Print what makes a shell complete peerstore's commands and options (by default, the shell you use).
+
+    \b
+    Examples:
+      peerstore completion bash
+      peerstore completion zsh > ~/.zfunc/_peerstore
+    """
+    chosen = shell or PurePath(os.environ.get("SHELL", "")).name
+    if chosen not in SHELLS:
+        raise click.UsageError(f"name the shell: {', '.join(SHELLS)}")
+    kind = get_completion_class(chosen)
+    if kind is not None:
+        sys.stdout.write(kind(main, {}, "peerstore", "_PEERSTORE_COMPLETE").source() + "\n")

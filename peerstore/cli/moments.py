@@ -1,0 +1,252 @@
+"""``at`` and ``diff``: one moment, and what is different between two."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import click
+
+from peerstore.cli.options import MOMENT, TimeCommand, find_observer, open_store, output_options, view_options
+from peerstore.cli.output import Format, Row, print_document, print_rows
+from peerstore.cli.people import (
+    Column,
+    Names,
+    plural,
+    print_table,
+    print_title,
+    show_text,
+    show_time,
+    show_truth,
+    show_value,
+)
+from peerstore.cli.program import main
+from peerstore.model import Connection, Difference, ObserverState, Peer
+from peerstore.presence import Presence
+from peerstore.times import format_duration
+
+LONG_AGO = timedelta(days=1)
+PEER_FIELDS = (
+    *("peer_key", "device_name", "os", "sdk_version", "is_connected_to_cloud", "is_compatible"),
+    *("peer_metadata", "identity_service_metadata", "is_observer"),
+)
+CONNECTION_FIELDS = ("id", "peer1", "peer2", "type", "listed_by")
+AT_FIELDS = (
+    *("kind", *PEER_FIELDS, *CONNECTION_FIELDS),
+    *("seen_by", "observer", "observed_at", "age_seconds", "watching"),
+)
+DIFF_FIELDS = ("kind", *PEER_FIELDS, *CONNECTION_FIELDS, "seen_by", "path", "before", "after")
+
+
+@main.command(cls=TimeCommand)
+@click.argument("time", type=MOMENT)
+@click.option(
+    "--ditto",
+    type=click.Choice(["raw-v3", "js-5"]),
+    help="The graph as the Ditto SDK would have delivered it to one observer (see --observer).",
+)
+@output_options
+@view_options
+def at(
+    *,
+    time: datetime,
+    ditto: Literal["raw-v3", "js-5"] | None,
+    format: Format | None,
+    observer: str | None,
+    known_at: datetime | None,
+    max_silence: timedelta | None,
+) -> None:
+    """Show which peers and connections were present at TIME, and who was watching.
+
+    Unobserved is not absent: where nobody was watching, the answer says so.
+
+    \b
+    Examples:
+      peerstore at "2 hours ago"
+      peerstore at 2026-07-08T14:03:30Z
+      peerstore at 2026-07-08T14:03:30Z --observer sim-kitchen-1 --json
+      peerstore at 2026-07-08T14:03:30Z --observer sim-kitchen-1 --ditto js-5
+    """
+    with open_store() as store:
+        presence = store.presence_at(
+            time, observer=find_observer(store, observer), known_at=known_at, max_silence=max_silence
+        )
+        names = None if format or ditto else Names(store)
+    if ditto:
+        print_document(presence.to_ditto(shape=ditto))
+    elif format == "json":
+        print_document(presence.to_dict())
+    elif format:
+        print_rows(_presence_rows(presence.to_dict()), format, AT_FIELDS)
+    elif names:
+        _print_presence(presence, names)
+
+
+@main.command(cls=TimeCommand)
+@click.argument("t1", type=MOMENT)
+@click.argument("t2", type=MOMENT)
+@output_options
+@view_options
+def diff(
+    *,
+    t1: datetime,
+    t2: datetime,
+    format: Format | None,
+    observer: str | None,
+    known_at: datetime | None,
+    max_silence: timedelta | None,
+) -> None:
+    """Show what is different at T2 from what was at T1.
+
+    \b
+    Examples:
+      peerstore diff "2 hours ago" now
+      peerstore diff 2026-07-08T14:02:50Z 2026-07-08T14:03:30Z
+      peerstore diff 2026-07-08T14:02:50Z 2026-07-08T14:03:30Z --observer sim-kitchen-1 --csv
+    """
+    with open_store() as store:
+        difference = store.diff(
+            t1, t2, observer=find_observer(store, observer), known_at=known_at, max_silence=max_silence
+        )
+        names = None if format else Names(store)
+    if format == "json":
+        print_document(difference.to_dict())
+    elif format:
+        print_rows(_difference_rows(difference.to_dict()), format, DIFF_FIELDS)
+    elif names:
+        _print_difference(difference, names)
+
+
+def peer_columns(names: Names) -> list[Column[Peer]]:
+    """The columns of a table of peers."""
+    return [
+        Column("peer", lambda peer: names.key(peer.peer_key)),
+        Column("name", lambda peer: show_text(peer.device_name)),
+        Column("os", lambda peer: show_text(peer.os), 2),
+        Column("sdk", lambda peer: show_text(peer.sdk_version), 1),
+        Column("cloud", lambda peer: show_truth(peer.is_connected_to_cloud)),
+        Column("compatible", lambda peer: show_truth(peer.is_compatible), 3),
+        Column("seen by", lambda peer: str(len(peer.seen_by)), 4),
+        Column("metadata", lambda peer: show_value(dict(peer.peer_metadata)) if peer.peer_metadata else "", 5),
+    ]
+
+
+def connection_columns(names: Names) -> list[Column[Connection]]:
+    """The columns of a table of connections."""
+    return [
+        Column("peer", lambda link: names.name(link.peer1)),
+        Column("other", lambda link: names.name(link.peer2)),
+        Column("type", lambda link: show_text(link.type)),
+        Column("listed by", lambda link: "both" if len(link.listed_by) == 2 else _ends(names, link), 2),
+        Column("seen by", lambda link: str(len(link.seen_by)), 3),
+        Column("id", lambda link: show_text(link.id), 1),
+        Column("remarks", lambda link: ", ".join(flag.replace("_", " ") for flag in link.flags), 4),
+    ]
+
+
+def warn_of_old_states(observers: tuple[ObserverState, ...], names: Names) -> None:
+    """Tell people where an answer counts a state that is older than a day."""
+    for state in observers:
+        if state.watching and state.age is not None and state.age > LONG_AGO:
+            age = format_duration(state.age)
+            click.echo(
+                f"Warning: the state of {names.name(state.observer)} is {age} old, and still counted "
+                f"(--max-silence sets how long a silent observer counts)",
+                err=True,
+            )
+
+
+def unwatched(moment: datetime, observers: tuple[ObserverState, ...], names: Names) -> str:
+    """The sentence that tells people that nobody was watching, and since when."""
+    spoken = [(state.observed_at, state) for state in observers if state.observed_at is not None]
+    if not spoken:
+        return f"nobody was watching at {show_time(moment)}: there is no observation by then"
+    last, state = max(spoken, key=lambda pair: pair[0])
+    age = "" if state.age is None else f" ({format_duration(state.age)} before)"
+    return (
+        f"nobody was watching at {show_time(moment)}: the last observation before is that of "
+        f"{names.name(state.observer)} at {show_time(last)}{age}; what came after it is unknown, not absent"
+    )
+
+
+def _ends(names: Names, link: Connection) -> str:
+    return ", ".join(names.name(key) for key in link.listed_by)
+
+
+def _print_presence(presence: Presence, names: Names) -> None:
+    watching = [state for state in presence.observers if state.watching]
+    if not watching:
+        sys.stdout.write(unwatched(presence.at, presence.observers, names) + "\n")
+        return
+    sys.stdout.write(
+        f"{show_time(presence.at)}: {plural(len(presence.peers), 'peer')}, "
+        f"{plural(len(presence.connections), 'connection')}, "
+        f"{len(watching)} of {plural(len(presence.observers), 'observer')} watching\n"
+    )
+    warn_of_old_states(presence.observers, names)
+    if presence.peers:
+        print_title("Peers")
+        print_table(presence.peers.values(), peer_columns(names))
+    if presence.connections:
+        print_title("Connections")
+        print_table(presence.connections, _told(connection_columns(names), presence.connections))
+
+
+def _told(columns: list[Column[Connection]], links: tuple[Connection, ...]) -> list[Column[Connection]]:
+    """The columns without that of remarks, if there is none to make."""
+    return columns if any(link.flags for link in links) else columns[:-1]
+
+
+def _presence_rows(document: dict[str, Any]) -> Iterator[Row]:
+    for kind in ("observer", "peer", "connection"):
+        for values in document[f"{kind}s"]:
+            yield Row({"kind": kind, **values})
+
+
+def _difference_rows(document: dict[str, Any]) -> Iterator[Row]:
+    for kind in ("appeared", "disappeared", "connected", "disconnected", "changed"):
+        for values in document[kind]:
+            yield Row({"kind": kind, **values})
+
+
+def _print_difference(difference: Difference, names: Names) -> None:
+    _warn_of_stand_ins(difference)
+    rows = [
+        *(("appeared", names.name(peer.peer_key), "") for peer in difference.appeared),
+        *(("disappeared", names.name(peer.peer_key), "") for peer in difference.disappeared),
+        *(("connected", names.connection(link), show_text(link.type)) for link in difference.connected),
+        *(("disconnected", names.connection(link), show_text(link.type)) for link in difference.disconnected),
+        *(
+            (
+                "changed",
+                names.name(each.peer_key),
+                f"{show_text(each.path)}: {show_value(each.before)} -> {show_value(each.after)}",
+            )
+            for each in difference.changed
+        ),
+    ]
+    if not rows:
+        click.echo(f"nothing differs between {show_time(difference.since)} and {show_time(difference.until)}", err=True)
+    columns: list[Column[tuple[str, str, str]]] = [
+        Column("change", lambda row: row[0]),
+        Column("of", lambda row: row[1]),
+        Column("what", lambda row: row[2]),
+    ]
+    print_table(rows, columns)
+
+
+def _warn_of_stand_ins(difference: Difference) -> None:
+    for asked, known in (
+        (difference.since, difference.since_known_at),
+        (difference.until, difference.until_known_at),
+    ):
+        if known is None:
+            click.echo(f"Warning: nothing was known yet at {show_time(asked)}", err=True)
+        elif known != asked:
+            click.echo(
+                f"Warning: nobody was watching at {show_time(asked)}; what was last known stands in, "
+                f"of {show_time(known)}",
+                err=True,
+            )

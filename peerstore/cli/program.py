@@ -1,0 +1,102 @@
+"""The program itself: the group of all commands, and how it ends.
+
+Exit codes: 0 done; 1 the answer is no, or something was refused; 2 wrong usage; 3 the database cannot be used;
+130 interrupted; 141 whoever read the output has gone away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+import click
+
+import peerstore
+from peerstore.cli.options import database_option
+from peerstore.cli.output import safe
+from peerstore.errors import DatabaseError, DatabaseMissing, InputError, PeerstoreError, QuestionError
+
+OK, REFUSED, WRONG_USAGE, NO_DATABASE, INTERRUPTED, READER_GONE = 0, 1, 2, 3, 130, 141
+
+
+class Failure(click.ClickException):
+    """An error of ours as the program's last words: one line on stderr, and an exit code."""
+
+    def __init__(self, error: PeerstoreError | OSError) -> None:
+        super().__init__(str(error))
+        self.exit_code = _exit_code(error)  # type: ignore[misc]
+        self.hint = "`peerstore record FILE` makes one" if isinstance(error, DatabaseMissing) else ""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it, without what could steer the terminal."""
+        hint = f" ({self.hint})" if self.hint and "peerstore record" not in self.message else ""
+        click.echo(f"Error: {safe(self.message)}{hint}", file=file or sys.stderr)
+
+
+class Program(click.Group):
+    """The group of all commands."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for, and end as :mod:`peerstore.cli.program` says."""
+        with _ended_well():
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(peerstore.__version__, prog_name="peerstore")
+@database_option
+def main() -> None:
+    """Record what the devices of a Ditto mesh see of each other, and ask about any past moment.
+
+    Times are ISO 8601 with a zone (2026-07-08T18:00:05Z), "now", or relative ("2 hours ago", "-2h", "now-6h"). A peer
+    goes by its key, a unique beginning of its key, or its device name if no other peer has that.
+
+    \b
+    Examples:
+      peerstore record mesh.ndjson.gz
+      peerstore at "2 hours ago"
+      peerstore --db mesh.db sessions --json
+    """
+    _settle_streams()
+
+
+def _settle_streams() -> None:
+    """Let no character and no closed stream make a command fail."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open until the process ends
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _ended_well() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        _forget_stdout()
+        raise click.exceptions.Exit(READER_GONE) from None
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except (PeerstoreError, OSError) as error:
+        raise Failure(error) from error
+
+
+def _forget_stdout() -> None:
+    """Nobody reads it any more: let what is still buffered go nowhere instead of failing again when Python exits."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _exit_code(error: PeerstoreError | OSError) -> int:
+    if isinstance(error, DatabaseError):
+        return NO_DATABASE
+    return WRONG_USAGE if isinstance(error, (InputError, QuestionError)) else REFUSED

@@ -1,0 +1,227 @@
+"""``record``: lines in, batch by batch, each acknowledged once it is committed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from peerstore.cli.options import DURATION, MOMENT, database_option_again, open_store
+from peerstore.cli.output import print_document, safe
+from peerstore.cli.program import REFUSED, main
+from peerstore.errors import InputError, PeerstoreError
+from peerstore.model import Reject, Summary
+from peerstore.ndjson import Line, Source, batches, open_lines, read_lines
+from peerstore.times import format_duration
+
+if TYPE_CHECKING:
+    from peerstore.store import PeerStore
+
+SHOWN_REJECTS = 10
+LONG_INPUT = 4 * 1024 * 1024  # bytes before decompression from which on a progress bar is worth its line
+SECONDS_BETWEEN_LOGS = 10.0
+
+
+class Declared(NamedTuple):
+    """What the command line declares for lines that do not say it themselves."""
+
+    observer: str | None
+    max_silence: timedelta | None
+    stamp: datetime | None
+
+
+@dataclass
+class Outcome:
+    """What became of everything so far, and where the first refused lines stand: enough to tell people why."""
+
+    total: Summary = field(default_factory=Summary)
+    places: list[tuple[str, int, int]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def refused(self) -> int:
+        """How many lines were refused."""
+        return self.total.rejected + self.total.conflicts
+
+    def note(self, batch: Sequence[Line], summary: Summary) -> None:
+        """Add a committed batch."""
+        if summary.rejected + summary.conflicts and self.refused < SHOWN_REJECTS:
+            self.places.append((batch[0].source, batch[0].number, batch[-1].number))
+        for each in fields(Summary):
+            setattr(self.total, each.name, getattr(self.total, each.name) + getattr(summary, each.name))
+
+    def holds(self, reject: Reject) -> bool:
+        """Whether a reject comes from a batch among the first in which something was refused."""
+        return any(reject.source == source and low <= reject.line <= high for source, low, high in self.places)
+
+
+@main.command()
+@click.argument("files", nargs=-1, metavar="[FILE ...|-]")
+@click.option("--observer", metavar="KEY", help="Who recorded the lines that do not say it.")
+@click.option(
+    "--max-silence",
+    type=DURATION,
+    metavar="DURATION",
+    help="Declare, for lines that do not, how long their observer may be silent before it counts as gone.",
+)
+@click.option("--at", "stamp", type=MOMENT, metavar="TIME", help="Stamp bare graphs, and only those, with this time.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON summary.")
+@database_option_again
+@click.pass_context
+def record(
+    ctx: click.Context,
+    *,
+    files: tuple[str, ...],
+    observer: str | None,
+    max_silence: timedelta | None,
+    stamp: datetime | None,
+    as_json: bool,
+) -> None:
+    """Record observations: one a line (NDJSON), from FILEs or standard input (-), plain, gzip or Zstandard.
+
+    The database is made if there is none. A line already recorded is counted and changes nothing; a line that cannot be
+    read is kept aside (see `peerstore rejects`), and the exit code is then 1.
+
+    \b
+    Examples:
+      peerstore record mesh.ndjson.gz
+      tail -F -n +1 mesh.ndjson | peerstore record -
+      peerstore record --max-silence 45s mesh.ndjson
+      peerstore record --at "2026-07-08T18:00:05Z" graph.json --json
+    """
+    names = files or _standard_input()
+    for name in names:
+        _check_readable(name)
+    outcome = Outcome()
+    try:
+        with open_store(create=True) as store:
+            _record_all(store, names, Declared(observer, max_silence, stamp), outcome)
+            _explain(store, outcome)
+    except (KeyboardInterrupt, PeerstoreError):
+        if outcome.total != Summary():
+            print_summary(outcome.total, as_json)
+        raise
+    print_summary(outcome.total, as_json)
+    if outcome.refused or outcome.broken:
+        ctx.exit(REFUSED)
+
+
+def print_summary(summary: Summary, as_json: bool) -> None:
+    """What became of the lines, on stdout."""
+    if as_json:
+        print_document(summary.to_dict())
+    else:
+        sys.stdout.write(", ".join(f"{name} {count}" for name, count in summary.to_dict().items()) + "\n")
+
+
+def _standard_input() -> tuple[str, ...]:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError("name the files to record, or pipe lines in: peerstore record mesh.ndjson")
+    return ("-",)
+
+
+def _check_readable(name: str) -> None:
+    """Find a misspelt name before anything is recorded; a pipe must not be opened twice."""
+    path = Path(name)
+    try:
+        probe = name != "-" and (path.is_file() or path.is_dir() or not path.exists())
+    except (OSError, ValueError):
+        probe = True
+    if probe:
+        with open_lines(name):
+            pass
+
+
+def _record_all(store: PeerStore, names: Sequence[str], declared: Declared, outcome: Outcome) -> None:
+    with _progress(names) as progress:
+        for name in names:
+            with open_lines(name) as source:
+                try:
+                    _record_source(store, source, declared, outcome, progress)
+                except InputError as error:
+                    outcome.broken.append(str(error))
+                progress.end(source)
+
+
+def _record_source(store: PeerStore, source: Source, declared: Declared, outcome: Outcome, progress: Progress) -> None:
+    for batch in batches(read_lines(source.stream, source.name)):
+        summary = store.record_lines(
+            batch, observer=declared.observer, max_silence=declared.max_silence, stamp=declared.stamp
+        )
+        outcome.note(batch, summary)
+        progress.advance(source, len(batch))
+
+
+def _explain(store: PeerStore, outcome: Outcome) -> None:
+    """One sentence for each of the first refused lines."""
+    reasons: dict[tuple[str, int], str] = {}
+    if outcome.places:
+        reasons = {(reject.source, reject.line): reject.reason for reject in store.rejects() if outcome.holds(reject)}
+    for (source, line), reason in list(reasons.items())[:SHOWN_REJECTS]:
+        click.echo(f"{safe(source)}:{line}: {safe(reason)}", err=True)
+    for sentence in outcome.broken:
+        click.echo(f"Error: {safe(sentence)}", err=True)
+    if outcome.refused > SHOWN_REJECTS:
+        click.echo(f"and {outcome.refused - SHOWN_REJECTS} more", err=True)
+    if outcome.refused:
+        click.echo("what was refused is kept aside: `peerstore rejects` lists it", err=True)
+
+
+class Progress:
+    """Says on stderr how far a recording is: a bar on a terminal if the input is long, else a line now and then."""
+
+    def __init__(self, total: int | None, bar: Any = None) -> None:
+        self._total = total
+        self._bar = bar
+        self._before = 0  # bytes of the sources that have ended
+        self._done = 0
+        self._lines = 0
+        self._started = self._logged = time.monotonic()
+
+    def advance(self, source: Source, lines: int) -> None:
+        """A batch of so many lines is committed."""
+        done = self._before + source.progress()[0]
+        self._lines += lines
+        if self._bar is not None:
+            self._bar.update(done - self._done, self._rate())
+        elif time.monotonic() - self._logged >= SECONDS_BETWEEN_LOGS:
+            self._logged = time.monotonic()
+            click.echo(
+                f"{safe(source.name)}: {self._lines} lines committed, {self._rate()}{self._left(done)}", err=True
+            )
+        self._done = done
+
+    def end(self, source: Source) -> None:
+        """A source has ended."""
+        self._before += source.progress()[0]
+
+    def _rate(self) -> str:
+        return f"{self._lines / max(time.monotonic() - self._started, 0.001):.0f} lines/s"
+
+    def _left(self, done: int) -> str:
+        if not self._total or not done:
+            return ""
+        left = (time.monotonic() - self._started) * max(self._total - done, 0) / done
+        return f", {format_duration(timedelta(seconds=int(left)))} left"
+
+
+@contextmanager
+def _progress(names: Sequence[str]) -> Iterator[Progress]:
+    total = _total_size(names)
+    if total is None or total < LONG_INPUT or not sys.stderr.isatty():
+        yield Progress(total)
+        return
+    with click.progressbar(length=total, label="recording", file=sys.stderr, item_show_func=lambda rate: rate) as bar:
+        yield Progress(total, bar)
+
+
+def _total_size(names: Sequence[str]) -> int | None:
+    paths = [Path(name) for name in names]
+    return sum(path.stat().st_size for path in paths) if all(path.is_file() for path in paths) else None

@@ -1,0 +1,146 @@
+"""When an observer was watching.
+
+An observer watches from an observation on; until a stop marker, or until it has been silent for longer than its limit: the question's, else
+the one that its observation in force declares, else none. Silent for *longer* than the limit: watching still holds at the
+limit, so a span ends one microsecond after it. (Rule 2 of the time model.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from peerstore.states import AFTER_ALL, Logged, at_end_of, last_logged, logged_between
+from peerstore.tables import observation_log
+from peerstore.times import LATEST
+
+
+class Scope(NamedTuple):
+    """Of whom and how a question is asked: observers by key, as known when, and the question's own limit of silence."""
+
+    observers: dict[str, int]
+    known_at: int | None = None
+    max_silence: int | None = None
+
+
+class Span(NamedTuple):
+    """An observer was watching over ``[start, end)``; ``end`` ``None``: it still holds."""
+
+    start: int
+    end: int | None
+    reason: Literal["stopped", "silence"] | None
+
+
+def silence_end(logged: Logged, scope: Scope) -> int | None:
+    """The first instant at which silence since this observation would be too long; ``None``: never."""
+    limit = logged.max_silence if scope.max_silence is None else scope.max_silence
+    end = None if limit is None else logged.observed_at + limit + 1
+    return None if end is None or end > LATEST else end
+
+
+def is_watching(logged: Logged | None, moment: int, scope: Scope) -> bool:
+    """Whether an observer with this observation in force is watching at a moment."""
+    if logged is None or logged.stopped:
+        return False
+    end = silence_end(logged, scope)
+    return end is None or moment < end
+
+
+def spans(connection: Connection, observer_id: int, scope: Scope, after: int, until: int) -> Iterator[Span]:
+    """The spans of watching that overlap ``(after, until)``, in order. A span that began at or before ``after`` is given with ``after`` as its start.
+
+    By the stored ``gap_from`` this costs the number of gaps; a question with its own limit, or as known at some time, reads the log.
+    """
+    opening = last_logged(connection, observer_id, at_end_of(after), scope.known_at)
+    if scope.known_at is None and scope.max_silence is None:
+        found = _spans_by_gaps(connection, observer_id, scope, opening, after)
+    else:
+        logged = logged_between(connection, observer_id, at_end_of(after), AFTER_ALL)
+        found = _spans_by_log(_known(logged, scope), opening, scope, after)
+    for span in found:
+        if span.start >= until:
+            return
+        if span.end is None or span.end > span.start:
+            yield span
+
+
+def _known(logged: Iterable[Logged], scope: Scope) -> Iterator[Logged]:
+    return (each for each in logged if scope.known_at is None or each.recorded_at <= scope.known_at)
+
+
+def _spans_by_log(logged: Iterable[Logged], opening: Logged | None, scope: Scope, after: int) -> Iterator[Span]:
+    start = after if is_watching(opening, after, scope) else None
+    last = opening
+    for moment, group in groupby(logged, key=lambda each: each.observed_at):
+        *_, final = group  # of observations of one instant the last one counts
+        end = silence_end(last, scope) if last is not None else None
+        if start is not None and end is not None and end < moment:
+            yield Span(start, end, "silence")
+            start = None
+        if final.stopped and start is not None:
+            yield Span(start, moment, "stopped")
+            start = None
+        elif not final.stopped and start is None:
+            start = moment
+        last = final
+    if start is not None and last is not None:
+        end = silence_end(last, scope)
+        yield Span(start, end, None if end is None else "silence")
+
+
+_log = observation_log.c
+_stop = observation_log.alias("stop")
+_GAPS = (
+    sa.select(
+        _log.observed_at,
+        _log.gap_from,
+        _log.stopped,
+        sa.exists().where(_stop.c.observer_id == _log.observer_id, _stop.c.observed_at == _log.gap_from, _stop.c.stopped == 1),
+    )
+    .where(
+        _log.observer_id == sa.bindparam("observer"), _log.observed_at > sa.bindparam("after"), _log.gap_from.is_not(None)
+    )
+    .order_by(_log.observed_at, _log.sequence)
+)
+
+
+def _spans_by_gaps(
+    connection: Connection, observer_id: int, scope: Scope, opening: Logged | None, after: int
+) -> Iterator[Span]:
+    start = after if is_watching(opening, after, scope) else None
+    rows = connection.execute(
+        _GAPS, {"observer": observer_id, "after": after}, execution_options={"yield_per": 500}
+    )
+    for moment, gap_from, stopped, by_stop in rows:
+        if start is not None:
+            yield Span(start, max(gap_from, start), "stopped" if by_stop else "silence")
+            start = None
+        if not stopped:
+            start = moment
+    last = last_logged(connection, observer_id, AFTER_ALL)
+    if start is None or last is None:
+        return
+    if last.stopped:
+        yield Span(start, max(last.observed_at if last.gap_from is None else last.gap_from, start), "stopped")
+    else:
+        end = silence_end(last, scope)
+        yield Span(start, end, None if end is None else "silence")
+
+
+def last_watching(connection: Connection, observer_id: int, scope: Scope, moment: int) -> int | None:
+    """The last instant at or before a moment at which an observer was watching; ``None``: it never was."""
+    until = at_end_of(moment)
+    while True:
+        logged = last_logged(connection, observer_id, until, scope.known_at)
+        if logged is None:
+            return None
+        if not logged.stopped:
+            end = silence_end(logged, scope)
+            return min(until.observed_at, moment if end is None else end - 1)
+        until = at_end_of(logged.observed_at - 1)
+
+

@@ -1,0 +1,128 @@
+"""Canonical documents back into the JSON of a Ditto SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from peerstore.canonical import Json
+from peerstore.ditto_fields import MEMBERS, end_of, folded, swapped_ends
+from peerstore.model import Element
+from peerstore.peer_keys import ANONYMOUS, bytes_of_key
+
+Shape = Literal["raw-v3", "js-5"]
+
+_CLOUD_OF_JS_5 = "isConnectedToDittoServer"
+
+
+def render(
+    local_peer: str,
+    graph_document: Mapping[str, Json],
+    peers: Mapping[str, Mapping[str, Json]],
+    connections: Iterable[tuple[Element, Mapping[str, Json]]],
+    shape: Shape = "raw-v3",
+) -> dict[str, Any]:
+    """One observer's view as the JSON of a Ditto SDK.
+
+    ``shape``: ``raw-v3`` as the core of 5.1 gives it to every SDK, ``js-5`` as JavaScript 5 gives it to its user.
+    ``peers`` maps each key, the local peer's among them, to its document, and ``connections`` pairs each connection
+    with its own (:mod:`peerstore.ditto`). Reading the result gives the same graph. A connection stands in the lists of
+    the peers that listed it, or, if there is none, in the graph's own ``connections``. Unknown fields come back under
+    their given names.
+    """
+    lists: dict[str, list[dict[str, Any]]] = {key: [] for key in peers}
+    own: list[dict[str, Any]] = []
+    for element, document in connections:
+        for lister, extra in _copies(element, document):
+            lists.get(lister, own).append(_render_connection(element, extra, shape))
+    graph: dict[str, Any] = {}
+    rendered = {key: _render_peer(key, peers[key], lists[key], shape) for key in sorted(peers)}
+    if local_peer in rendered:
+        graph["localPeer"] = rendered.pop(local_peer)
+    graph["remotePeers"] = list(rendered.values())
+    if own:
+        graph["connections"] = _by_id(own)
+    return {**graph, **graph_document.get("extra", {})}
+
+
+def _copies(element: Element, document: Mapping[str, Json]) -> list[tuple[str, Mapping[str, Json]]]:
+    """Each lister of a connection ("" for the graph) with the unknown fields of its copy."""
+    if "extra_by" in document:
+        return list(document["extra_by"].items())
+    ends = {1: element.key, 2: element.other}
+    listers = [ends[entry] if isinstance(entry, int) else entry for entry in document["listed_by"]]
+    return [(lister, document.get("extra", {})) for lister in listers or [""]]
+
+
+def _by_id(connections: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+    ids = {connection.get("id", "") for connection in connections}
+    if len(ids) < len(connections) or "" in ids:
+        return connections
+    return {connection["id"]: connection for connection in connections}
+
+
+def _render_peer(key: str, document: Mapping[str, Json], listed: list[dict[str, Any]], shape: Shape) -> dict[str, Any]:
+    extra = dict(document.get("extra", {}))
+    given = {folded(name) for name in extra}
+    peer = _render_key(key, given, shape) if "anonymous" not in document else {}
+    address = _render_address(key, document, shape)
+    known = extra.get("address")
+    if isinstance(known, dict):
+        extra["address"] = {**address, **known}
+    elif address and known is None:
+        peer["address"] = address
+    for member in MEMBERS:
+        if member.name not in document:
+            continue
+        name = member.given_names[0]
+        if shape == "js-5" and _CLOUD_OF_JS_5 in member.given_names and not given & _folded(member.given_names):
+            name = _CLOUD_OF_JS_5
+        peer[name] = document[member.name]
+        if shape == "raw-v3" and member.repeats and folded(member.repeats) not in given:
+            peer[member.repeats] = document[member.name]
+    return {**peer, "connections": listed, **extra}
+
+
+def _folded(names: Iterable[str]) -> set[str]:
+    return {folded(name) for name in names}
+
+
+def _render_key(key: str, given: set[str], shape: Shape) -> dict[str, Any]:
+    if shape == "js-5":
+        return {"peerKeyString" if given & {"peerkeystring", "peerkey"} else "peerKey": key}
+    content = bytes_of_key(key)
+    return {**({} if content is None else {"peerKey": list(content)}), "peerKeyString": key}
+
+
+def _render_address(key: str, document: Mapping[str, Json], shape: Shape) -> dict[str, Any]:
+    address: dict[str, Any] = {}
+    if "site_id" in document:
+        address["siteId"] = document["site_id"]
+    if shape == "raw-v3" and "anonymous" not in document and (content := bytes_of_key(key)) is not None:
+        address["pubkey"] = list(content)
+    return address
+
+
+def _render_connection(element: Element, extra: Mapping[str, Json], shape: Shape) -> dict[str, Any]:
+    first, second = element.key, element.other
+    if _handle_of_end(first, "2") or _handle_of_end(second, "1"):
+        first, second = second, first
+        extra = swapped_ends(extra)
+    connection: dict[str, Any] = {}
+    if not any(_handle_of_end(key, "") and key[:-1].endswith("::") for key in (first, second)):
+        connection["id"] = element.id
+    for end, key in ((1, first), (2, second)):
+        if not key.startswith(ANONYMOUS):
+            connection.update(_render_end(end, key, any(end_of(name) == end for name in extra), shape))
+    return {**connection, "connectionType": element.type, **extra}
+
+
+def _handle_of_end(key: str, end: str) -> bool:
+    return key.startswith(ANONYMOUS) and key.endswith(end)
+
+
+def _render_end(end: int, key: str, given: bool, shape: Shape) -> dict[str, Any]:
+    if shape == "js-5":
+        return {f"peerKeyString{end}" if given else f"peer{end}": key}
+    content = bytes_of_key(key)
+    return {**({} if content is None else {f"peer{end}": list(content)}), f"peerKeyString{end}": key}

@@ -1,0 +1,303 @@
+"""What changed, and when: the changes of the merged presence, and the attribute changes among them, as streams in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, get_args
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection as DatabaseConnection
+
+from peerstore.canonical import ABSENT, Json, differences
+from peerstore.coverage import Scope
+from peerstore.dictionary import Dictionary
+from peerstore.errors import QuestionError
+from peerstore.model import AttributeChange, Change, ChangeKind, Connection, Element, KnownPeer, Peer
+from peerstore.presence import Presence, assemble, observer_state, presence_at
+from peerstore.states import at_end_of, last_logged
+from peerstore.tables import element
+from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.walk import Moment, Walk
+
+KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
+_FIRST_MINUTE = 60_000_000
+_LEARNED_FIELDS = ("/os", "/sdk_version", "/is_compatible")
+_METADATA_FIELDS = ("peer_metadata", "identity_service_metadata")
+_LOOK_BACK = 86_400_000_000
+
+
+@dataclass(slots=True)
+class Gone:
+    """What is remembered of a peer that is absent: its last document, and whether a time without any watcher followed."""
+
+    document: int
+    dark_since: bool = False
+
+
+class Question:
+    """One question about changes: who asks the walk, and what is remembered on the way."""
+
+    def __init__(
+        self,
+        connection: DatabaseConnection,
+        dictionary: Dictionary,
+        scope: Scope,
+        since: int | None,
+        until: int | None,
+        peer: str | None = None,
+        elements: Collection[int] | None = None,
+    ) -> None:
+        self.connection = connection
+        self.dictionary = dictionary
+        self.scope = scope
+        self.after = EARLIEST - 1 if since is None else since - 1
+        self.until = LATEST + 1 if until is None else until
+        self.elements = elements if peer is None else elements_of_peer(connection, peer)
+        self._names = {number: key for key, number in scope.observers.items()}
+        self._gone: dict[int, Gone] = {}
+        self._first_seen: dict[int, int] = {}
+        self._from_the_start = since is None
+
+    def changes(self, kinds: Collection[str] | None = None) -> Iterator[Change]:
+        """The changes in ``[since, until)``, those of one instant in the order of :data:`KINDS` and of keys."""
+        unknown = sorted(set(kinds or ()) - set(KINDS))
+        if unknown:
+            raise QuestionError(f"there is no kind of change named {', '.join(unknown)}: the kinds are {', '.join(KINDS)}")
+        walk = Walk(self.connection, self.dictionary, self.scope, self.after, self.until, self.elements)
+        if self._from_the_start:
+            self._first_seen.update(dict.fromkeys(walk.shown, self.after))
+        for moment in walk:
+            for change in self._of_moment(moment):
+                if kinds is None or change.kind in kinds:
+                    yield change
+
+    def _of_moment(self, moment: Moment) -> list[Change]:
+        at = instant(moment.at)
+        gap = moment.known_before and not moment.lit_before
+        elements = self.dictionary.elements(self.connection, moment.changed)
+        found: list[Change] = [
+            Change(
+                "observer_started" if turn == "started" else "observer_stopped",
+                at,
+                observer=self._names[number],
+                reason=None if turn == "started" else turn,
+            )
+            for number, turn in moment.turns
+        ]
+        turned = {number: turn for number, turn in moment.turns if turn != "started"}
+        for number, (before, after) in moment.changed.items():
+            item = elements[number]
+            who = min(self._names[each] for each in moment.causes[number])
+            reason = "left"
+            if after is None and moment.causes[number] <= turned.keys():
+                reason = turned[max(moment.causes[number])]
+            if item.kind == "connection" and (before is None or after is None):
+                kind: ChangeKind = "connected" if before is None else "disconnected"
+                found.append(_link_change(kind, at, item, who, gap, reason))
+            elif item.kind == "peer":
+                found.extend(self._of_peer(moment, at, number, item.key, who, gap, reason))
+        if not moment.lit:
+            self._darken()
+        found.sort(key=_order)
+        return found
+
+    def _darken(self) -> None:
+        for gone in self._gone.values():
+            gone.dark_since = True
+
+    def _of_peer(
+        self, moment: Moment, at: datetime, number: int, key: str, who: str, gap: bool, reason: str
+    ) -> Iterator[Change]:
+        before, after = moment.changed[number]
+        if after is None:
+            assert before is not None
+            self._gone[number] = Gone(before)
+            yield Change("disappeared", at, key, observer=who, across_gap=gap, reason=reason)
+            return
+        across_absence = before is None
+        if before is None:
+            yield Change("appeared", at, key, observer=who, across_gap=gap)
+            gone = self._gone.pop(number, None) or self._look_back(number)
+            if gone is None:
+                self._first_seen.setdefault(number, moment.at)
+                return
+            before, gap = gone.document, gap or gone.dark_since
+        for path, old, new in self._differences(before, after):
+            learned = self._learned(number, moment.at, path, before, old, new)
+            yield Change(
+                "changed",
+                at,
+                key,
+                path=path,
+                before=old,
+                after=new,
+                observer=who,
+                learned=learned,
+                across_absence=across_absence,
+                across_gap=gap,
+            )
+
+    def _differences(self, before: int, after: int) -> Iterable[tuple[str, Json, Json]]:
+        documents = self.dictionary.documents(self.connection, (before, after))
+        return differences(documents[before].value, documents[after].value)
+
+    def _learned(self, number: int, at: int, path: str, document: int, before: Json, after: Json) -> bool:
+        """Rule 10: an unknown became known."""
+        if after is ABSENT or after is None:
+            return False
+        if path in _LEARNED_FIELDS:
+            return before is ABSENT or before is None
+        field = path.split("/", 2)[1]
+        if field not in _METADATA_FIELDS:
+            return False
+        value: Any = self.dictionary.documents(self.connection, [document])[document].value
+        return not value.get(field) and at - self._seen_first(number) < _FIRST_MINUTE
+
+    def _seen_first(self, number: int) -> int:
+        if number not in self._first_seen:
+            earliest = Walk(self.connection, self.dictionary, self.scope, EARLIEST - 1, LATEST + 1, [number])
+            moments = (moment.at for moment in earliest if moment.changed.get(number, (0, None))[1] is not None)
+            self._first_seen[number] = next(moments)
+        return self._first_seen[number]
+
+    def _look_back(self, number: int) -> Gone | None:
+        """What a peer was when it was last present before this question's window; looks back in steps that grow."""
+        if self._from_the_start:
+            return None
+        end, step = self.after, _LOOK_BACK
+        while True:
+            start = max(self.after - step, EARLIEST - 1)
+            walk = Walk(self.connection, self.dictionary, self.scope, start, self.after + 1, [number])
+            gone = _last_of(walk, number)
+            if gone is not None or start < EARLIEST:
+                return gone
+            end, step = start, step * 8
+
+
+def _last_of(walk: Walk, number: int) -> Gone | None:
+    present = walk.shown.get(number)
+    gone: Gone | None = None
+    for moment in walk:
+        before, after = moment.changed.get(number, (present, present))
+        if after is None and before is not None:
+            gone = Gone(before)
+        elif after is not None:
+            gone = None
+        if gone is not None and not moment.lit:
+            gone.dark_since = True
+        present = after
+    return gone
+
+
+def _link_change(kind: ChangeKind, at: datetime, item: Element, who: str, gap: bool, reason: str) -> Change:
+    link = Connection(item.id, item.key, item.other, item.type)
+    why = reason if kind == "disconnected" else None
+    return Change(kind, at, connection=link, observer=who, across_gap=gap, reason=why)
+
+
+_RANK = {
+    kind: rank
+    for rank, kind in enumerate(
+        ("observer_started", "appeared", "changed", "connected", "disconnected", "disappeared", "observer_stopped")
+    )
+}
+
+
+def _order(change: Change) -> tuple[Any, ...]:
+    link = change.connection
+    ends = () if link is None else (link.peer1, link.peer2, link.type, link.id)
+    return (_RANK[change.kind], change.peer_key or "", ends, change.path or "", change.observer or "")
+
+
+def attribute_changes(question: Question) -> Iterator[AttributeChange]:
+    """The attribute changes of a question."""
+    for change in question.changes(("changed",)):
+        assert change.peer_key is not None
+        assert change.path is not None
+        yield AttributeChange(
+            change.peer_key,
+            change.path,
+            change.before,
+            change.after,
+            change.observed_at,
+            change.observer,
+            change.learned,
+            change.across_absence,
+            change.across_gap,
+        )
+
+
+def elements_of_peer(connection: DatabaseConnection, peer: str) -> list[int]:
+    """The ids of a peer and of every connection with an end at it."""
+    statement = sa.select(element.c.id).where(element.c.peer1 == peer).union(
+        sa.select(element.c.id).where(element.c.peer2 == peer)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def presence_over(
+    connection: DatabaseConnection,
+    dictionary: Dictionary,
+    scope: Scope,
+    since: int,
+    until: int,
+    step: int | None,
+) -> Iterator[Presence]:
+    """The presence at ``since``, then at every instant in ``(since, until)`` at which it differs, or at every step."""
+    if step is not None:
+        for at in range(since, until, step):
+            yield presence_at(connection, dictionary, scope, at)
+        return
+    last = presence_at(connection, dictionary, scope, since)
+    yield last
+    walk = Walk(connection, dictionary, scope, since, until)
+    for moment in walk:
+        states = []
+        for key, number in scope.observers.items():
+            logged = last_logged(connection, number, at_end_of(moment.at), scope.known_at)
+            states.append(observer_state(key, logged, number in walk.watching, moment.at))
+        here = assemble(connection, dictionary, scope, walk.holders, walk.begins, tuple(states), moment.at)
+        if _differ(last, here):
+            yield here
+            last = here
+
+
+def _differ(before: Presence, after: Presence) -> bool:
+    if before.peers != after.peers or before.connections != after.connections:
+        return True
+    return [each.watching for each in before.observers] != [each.watching for each in after.observers]
+
+
+
+
+def known_peers(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, at: int) -> Iterator[KnownPeer]:
+    """Every peer that the merged presence ever held until an instant, by key."""
+    walk = Walk(connection, dictionary, scope, EARLIEST - 1, at + 1)
+    first: dict[int, int] = {}
+    last: dict[int, tuple[int, int]] = {}  # until when, and the document then
+    for moment in walk:
+        for number, (before, after) in moment.changed.items():
+            if after is not None:
+                first.setdefault(number, moment.at)
+            elif before is not None:
+                last[number] = (moment.at, before)
+        if moment.lit_before and not moment.lit:
+            last.update((number, (moment.at, document)) for number, document in walk.shown.items())
+    now = presence_at(connection, dictionary, scope, at)
+    heard = {state.observer: state.observed_at for state in now.observers}
+    elements = dictionary.elements(connection, first)
+    speaking = {state.observer for state in now.observers if state.observed_at is not None}
+    for number in sorted(first, key=lambda each: elements[each].key):
+        key = elements[number].key
+        if elements[number].kind != "peer":
+            continue
+        peer = now.peers.get(key)
+        if peer is not None:
+            seen = max(moment for each in peer.seen_by if (moment := heard[each]) is not None)
+            yield KnownPeer(peer, instant(first[number]), seen, True)
+        else:
+            until, document = last[number]
+            body = dictionary.documents(connection, [document])[document]
+            yield KnownPeer(Peer(key, body, key in speaking, ()), instant(first[number]), instant(until), False)

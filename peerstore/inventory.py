@@ -1,0 +1,184 @@
+"""What the store holds: peers by name, observers, rejects, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from peerstore.coverage import Scope, is_watching
+from peerstore.database import Database, redacted
+from peerstore.ditto import canonical_peer_key
+from peerstore.errors import InputError, UnknownPeer
+from peerstore.model import ObserverSummary, Reject
+from peerstore.schema import revision
+from peerstore.states import AFTER_ALL, at_end_of, last_logged
+from peerstore.tables import document, element, element_change, keyframe, observation_log, observer, reject
+from peerstore.times import instant, iso
+
+
+def peer_elements(connection: Connection, key: str) -> list[int]:
+    """The id of a peer, in a list; an empty one if it was never recorded."""
+    statement = sa.select(element.c.id).where(element.c.peer1 == key, element.c.kind == "peer")
+    return list(connection.execute(statement).scalars())
+
+
+def connection_elements(connection: Connection, ends: Sequence[str]) -> list[int]:
+    """The ids of the connections of a peer, or of those between two."""
+    links = sa.select(element.c.id).where(element.c.kind == "connection")
+    if len(ends) == 2:
+        smaller, greater = sorted(ends)
+        statement: sa.Select[Any] | sa.CompoundSelect[Any] = links.where(
+            element.c.peer1 == smaller, element.c.peer2 == greater
+        )
+    else:
+        statement = links.where(element.c.peer1 == ends[0]).union(links.where(element.c.peer2 == ends[0]))
+    return list(connection.execute(statement).scalars())
+
+
+def resolve_peer(connection: Connection, name: str) -> str:
+    """The key of the peer with this key, unique prefix of a key, or unique device name."""
+    try:
+        key = canonical_peer_key(name)
+    except InputError:
+        key = name
+    peers = sa.select(element.c.peer1).where(element.c.kind == "peer")
+    observers = sa.select(observer.c.observer_key)
+    exact = [peers.where(element.c.peer1 == key), observers.where(observer.c.observer_key == key)]
+    if any(connection.execute(statement).first() for statement in exact):
+        return key
+    after = name + chr(0x10FFFF)
+    found = set(connection.execute(peers.where(element.c.peer1.between(name, after)).limit(10)).scalars())
+    found |= set(connection.execute(observers.where(observer.c.observer_key.between(name, after)).limit(10)).scalars())
+    found = {each for each in found if each.startswith(name)} or _named(connection, name)
+    if len(found) == 1:
+        return found.pop()
+    if not found:
+        raise UnknownPeer(f"no peer goes by {name!r}: `peerstore peers` lists them")
+    shown = ", ".join(sorted(found)[:5]) + (", ..." if len(found) > 5 else "")
+    raise UnknownPeer(f"{len(found)} peers go by {name!r}: {shown}; give more of the key")
+
+
+def _named(connection: Connection, name: str) -> set[str]:
+    """The keys of peers that ever had this device name."""
+    import json
+
+    text = json.dumps({"device_name": name}, ensure_ascii=False)[1:-1].replace(": ", ":")
+    pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    documents = sa.select(document.c.id, document.c.body).where(document.c.body.like(pattern, escape="\\"))
+    ids = [row.id for row in connection.execute(documents) if json.loads(row.body).get("device_name") == name]
+    peers: set[str] = set()
+    for number in ids:
+        statement = (
+            sa.select(element.c.peer1)
+            .distinct()
+            .select_from(element_change.join(element, element.c.id == element_change.c.element_id))
+            .where(element_change.c.document_id == number, element.c.kind == "peer")
+        )
+        peers.update(connection.execute(statement).scalars())
+    return peers
+
+
+def observer_summaries(connection: Connection, scope: Scope, now: int) -> list[ObserverSummary]:
+    """Every observer of a scope that had spoken."""
+    log = observation_log.c
+    statement = sa.select(
+        sa.func.min(log.observed_at), sa.func.max(log.observed_at), sa.func.max(log.recorded_at), sa.func.count()
+    ).where(log.observer_id == sa.bindparam("observer"))
+    if scope.known_at is not None:
+        statement = statement.where(log.recorded_at <= scope.known_at)
+    found = []
+    for key, number in scope.observers.items():
+        first, last, recorded, count = connection.execute(statement, {"observer": number}).one()
+        if count:
+            logged = last_logged(connection, number, at_end_of(now), scope.known_at)
+            watching = is_watching(logged, now, scope)
+            found.append(ObserverSummary(key, instant(first), instant(last), instant(recorded), count, watching))
+    return found
+
+
+def rejects(connection: Connection) -> Iterator[Reject]:
+    """What was kept aside, in the order in which it came."""
+    statement = sa.select(reject).order_by(reject.c.id)
+    for row in connection.execute(statement, execution_options={"yield_per": 100}):
+        yield Reject(
+            row.id,
+            row.kind,
+            row.source,
+            row.line,
+            row.reason,
+            instant(row.recorded_at),
+            bytes(row.content),
+            bool(row.complete),
+        )
+
+
+@dataclass(slots=True)
+class Status:
+    """What is in the store: counts, bytes, times, and the settings that its durability rests on."""
+
+    database: str
+    engine: str
+    schema: str
+    bytes: int
+    observers: int
+    observations: int
+    peers: int
+    connections: int
+    changes: int
+    documents: int
+    keyframes: int
+    rejected: int
+    conflicts: int
+    first_observed_at: str | None
+    last_observed_at: str | None
+    last_recorded_at: str | None
+    durability: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The status as JSON."""
+        return asdict(self)
+
+
+def status(database: Database, connection: Connection) -> Status:
+    """Count what is in the store."""
+
+    def count(table: sa.Table, *conditions: Any) -> int:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one())
+
+    numbers = list(connection.execute(sa.select(observer.c.id)).scalars())
+    log = observation_log.c
+    ends = [_ends(connection, number) for number in numbers]
+    last_recorded = connection.execute(sa.select(sa.func.max(observer.c.last_recorded_at))).scalar()
+    version = connection.dialect.server_version_info or ()
+    return Status(
+        database=str(database.path) if database.path is not None else redacted(database.url),
+        engine=f"{connection.dialect.name} {'.'.join(map(str, version))}",
+        schema=revision(connection) or "none",
+        bytes=database.size(connection),
+        observers=len(numbers),
+        observations=count(observation_log, log.observer_id.is_not(None)),
+        peers=count(element, element.c.kind == "peer"),
+        connections=count(element, element.c.kind == "connection"),
+        changes=count(element_change),
+        documents=count(document),
+        keyframes=count(keyframe),
+        rejected=count(reject, reject.c.kind == "rejected"),
+        conflicts=count(reject, reject.c.kind == "conflict"),
+        first_observed_at=min((first for first, _ in ends), default=None),
+        last_observed_at=max((last for _, last in ends), default=None),
+        last_recorded_at=iso(last_recorded) if last_recorded is not None and ends else None,
+        durability=database.durability(),
+    )
+
+
+def _ends(connection: Connection, number: int) -> tuple[str, str]:
+    log = observation_log.c
+    first = connection.execute(sa.select(sa.func.min(log.observed_at)).where(log.observer_id == number)).scalar_one()
+    last = last_logged(connection, number, AFTER_ALL)
+    return iso(first), iso(first if last is None else last.observed_at)
+
+

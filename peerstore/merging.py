@@ -1,0 +1,69 @@
+"""Merged presence: what several observers hold, as one (rule 12 of the time model).
+
+A peer or connection is present if any watching observer holds it. A peer's attributes come from its own report if it is itself a watching
+observer that holds itself, else from the watching observer whose version of it began last (a tie: the smaller observer key).
+The view of one observer is the merged presence of that observer alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from peerstore.keyframes import State
+from peerstore.model import Element
+
+Begins = Callable[[int, int], int]
+"""(observer, element) to the instant at which the observer's present version of the element began."""
+
+
+class Holders:
+    """Which watching observers hold which elements, with which documents."""
+
+    __slots__ = ("_ranks", "_reporters", "by_element", "element")
+
+    def __init__(self, observers: Mapping[str, int], elements: Callable[[int], Element]) -> None:
+        self.by_element: dict[int, dict[int, int]] = {}
+        self.element = elements
+        self._reporters = observers
+        self._ranks = {number: rank for rank, number in enumerate(observers.values())}
+
+    def add(self, observer: int, state: State) -> None:
+        """An observer is watching: it holds all of its state."""
+        by_element = self.by_element
+        for element, document in state.items():
+            by_element.setdefault(element, {})[observer] = document
+
+    def remove(self, observer: int, state: State) -> None:
+        """An observer stopped watching: it holds nothing."""
+        for element in state:
+            self.drop(observer, element)
+
+    def put(self, observer: int, element: int, document: int) -> None:
+        """A watching observer holds an element, with this document."""
+        self.by_element.setdefault(element, {})[observer] = document
+
+    def drop(self, observer: int, element: int) -> None:
+        """A watching observer no longer holds an element."""
+        holders = self.by_element.get(element)
+        if holders is not None:
+            holders.pop(observer, None)
+            if not holders:
+                del self.by_element[element]
+
+    def document(self, element: int, begins: Begins) -> int | None:
+        """The document of an element in the merged presence; ``None`` if it is absent. Of a connection: any one of the holders' documents."""
+        holders = self.by_element.get(element)
+        if holders is None:
+            return None
+        documents = iter(holders.values())
+        first = next(documents)
+        if all(document == first for document in documents):
+            return first
+        item = self.element(element)
+        if item.kind != "peer":
+            return first
+        reporter = self._reporters.get(item.key)
+        if reporter in holders:
+            return holders[reporter]
+        newest = max(holders, key=lambda observer: (begins(observer, element), -self._ranks[observer]))
+        return holders[newest]

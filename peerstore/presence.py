@@ -1,0 +1,277 @@
+"""Presence at an instant, and the difference between two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from sqlalchemy.engine import Connection as DatabaseConnection
+
+from peerstore.canonical import Document, differences
+from peerstore.coverage import Scope, is_watching, last_watching
+from peerstore.dictionary import Dictionary
+from peerstore.ditto import render
+from peerstore.errors import MissingExtra, QuestionError
+from peerstore.keyframes import State
+from peerstore.merging import Begins, Holders
+from peerstore.model import AttributeDifference, Connection, Difference, Element, ObserverState, Peer
+from peerstore.states import Logged, Position, at_end_of, last_logged, logged_between, state_at
+from peerstore.timelines import last_row
+from peerstore.times import instant, iso
+
+if TYPE_CHECKING:
+    import networkx
+
+
+@dataclass(slots=True, eq=False)
+class Presence:
+    """What was known of the mesh at one instant, of one observer or merged over several.
+
+    ``peers`` maps peer keys, in byte order, to peers, the local peers among them; ``connections`` is sorted; ``observers`` names, for each
+    observer, the observation that the answer rests on. Where no observer was watching, ``peers`` and
+    ``connections`` are empty and ``watched`` is false: unobserved, which is not the same as absent.
+    """
+
+    at: datetime
+    known_at: datetime | None
+    peers: Mapping[str, Peer]
+    connections: tuple[Connection, ...]
+    observers: tuple[ObserverState, ...]
+    _graphs: Mapping[str, Document]
+
+    @property
+    def watched(self) -> bool:
+        """Whether any observer was watching."""
+        return any(state.watching for state in self.observers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of a presence: ``peerstore at --json``."""
+        return {
+            "at": iso(self.at),
+            "known_at": None if self.known_at is None else iso(self.known_at),
+            "observers": [state.to_dict() for state in self.observers],
+            "peers": [peer.to_dict() for peer in self.peers.values()],
+            "connections": [connection.to_dict() for connection in self.connections],
+        }
+
+    def to_ditto(self, shape: Literal["raw-v3", "js-5"] = "raw-v3") -> dict[str, Any]:
+        """One observer's view as the SDK's own JSON: recorded again, it is the same graph.
+
+        :class:`~peerstore.errors.QuestionError` if the presence is not that of exactly one watching observer.
+        """
+        if len(self._graphs) != 1:
+            raise QuestionError(
+                f"a Ditto graph is the view of one watching observer, and here {len(self._graphs)} were watching:"
+                " ask with observer= (--observer)"
+            )
+        [graph] = self._graphs.values()
+        return render(
+            graph.value.get("local_peer", ""),
+            graph.value,
+            {key: peer.document for key, peer in self.peers.items()},
+            ((_element(connection), _listing(connection)) for connection in self.connections),
+            shape,
+        )
+
+    def to_networkx(self) -> networkx.MultiGraph[str]:
+        """A networkx multigraph: peers as nodes, connections as edges by their (type, id); attributes as in the JSON."""
+        try:
+            import networkx
+        except ImportError as error:
+            raise MissingExtra("to_networkx", "graph") from error
+        graph: networkx.MultiGraph[str] = networkx.MultiGraph(at=iso(self.at))
+        for key, peer in self.peers.items():
+            graph.add_node(key, **peer.to_dict())
+        for connection in self.connections:
+            edge = connection.to_dict()
+            graph.add_edge(connection.peer1, connection.peer2, key=(connection.type, connection.id), **edge)
+        return graph
+
+
+def _element(connection: Connection) -> Element:
+    return Element("connection", connection.peer1, connection.peer2, connection.type, connection.id)
+
+
+def _listing(connection: Connection) -> dict[str, Any]:
+    ends = {connection.peer2: 2, connection.peer1: 1}
+    document: dict[str, Any] = {"listed_by": [ends.get(key, key) for key in connection.listed_by]}
+    if connection.extra:
+        document["extra"] = connection.extra
+    if connection.extra_by:
+        document["extra_by"] = connection.extra_by
+    return document
+
+
+class View(NamedTuple):
+    """One observer at an instant: its observation in force, whether it watches, and the state of its graph."""
+
+    key: str
+    observer_id: int
+    logged: Logged | None
+    watching: bool
+    state: State
+
+
+def views_at(connection: DatabaseConnection, scope: Scope, at: int) -> list[View]:
+    """Every observer of a scope at an instant; the states of those that are watching."""
+    views = []
+    for key, observer_id in scope.observers.items():
+        logged = last_logged(connection, observer_id, at_end_of(at), scope.known_at)
+        watching = is_watching(logged, at, scope)
+        state = state_at(connection, observer_id, logged.position)[0] if watching and logged is not None else {}
+        views.append(View(key, observer_id, logged, watching, state))
+    return views
+
+
+def observer_state(key: str, logged: Logged | None, watching: bool, at: int) -> ObserverState:
+    """An observer's line in an answer."""
+    if logged is None:
+        return ObserverState(key, None, None, False)
+    observed_at = instant(logged.observed_at)
+    return ObserverState(key, observed_at, instant(at) - observed_at, watching, logged.sequence)
+
+
+def presence_at(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, at: int) -> Presence:
+    """The merged presence of a scope at an instant."""
+    views = views_at(connection, scope, at)
+    dictionary.elements(connection, {element for view in views for element in view.state})
+    holders = Holders(scope.observers, lambda element: dictionary.elements(connection, [element])[element])
+    for view in views:
+        holders.add(view.observer_id, view.state)
+    begins = begins_by_rows(connection, scope, {view.observer_id: view.logged for view in views})
+    states = tuple(observer_state(view.key, view.logged, view.watching, at) for view in views)
+    return assemble(connection, dictionary, scope, holders, begins, states, at)
+
+
+def begins_by_rows(connection: DatabaseConnection, scope: Scope, in_force: Mapping[int, Logged | None]) -> Begins:
+    """When versions began, looked up in the change rows where it is asked for."""
+
+    def begins(observer: int, element: int) -> int:
+        logged = in_force[observer]
+        assert logged is not None
+        return version_begin(connection, scope, observer, element, logged.position)
+
+    return begins
+
+
+def version_begin(
+    connection: DatabaseConnection, scope: Scope, observer: int, element: int, position: Position
+) -> int:
+    """Since when every graph of an observer, up to a position at which it holds an element, has held it with equal attributes."""
+    row = last_row(connection, observer, element, position)
+    assert row is not None
+    if scope.known_at is None:
+        return row[0]
+    wanted, until, begin = row[3], position, position
+    while row is not None:  # backwards over its versions, hopping over those of which no known graph ever spoke
+        start = Position(row[0], row[1])
+        spoke = _first_known(connection, observer, start, until, scope.known_at)
+        if spoke is not None:
+            if row[3] != wanted:
+                break
+            begin = spoke
+        until = Position(start.observed_at, start.sequence - 1)
+        row = last_row(connection, observer, element, until)
+    return begin.observed_at
+
+
+def _first_known(
+    connection: DatabaseConnection, observer: int, start: Position, until: Position, known_at: int
+) -> Position | None:
+    for logged in logged_between(connection, observer, Position(start.observed_at, start.sequence - 1), until):
+        if logged.recorded_at <= known_at and not logged.stopped:
+            return logged.position
+    return None
+
+
+def assemble(
+    connection: DatabaseConnection,
+    dictionary: Dictionary,
+    scope: Scope,
+    holders: Holders,
+    begins: Begins,
+    states: tuple[ObserverState, ...],
+    at: int,
+) -> Presence:
+    """A presence from what the watching observers hold."""
+    elements = dictionary.elements(connection, holders.by_element)
+    documents = dictionary.documents(connection, {d for held in holders.by_element.values() for d in held.values()})
+    speaking = {state.observer for state in states if state.observed_at is not None}
+    names = {number: key for key, number in scope.observers.items()}
+    peers: dict[str, Peer] = {}
+    connections: list[Connection] = []
+    graphs: dict[str, Document] = {}
+    seen_by: dict[tuple[int, ...], tuple[str, ...]] = {}
+    for number, held in holders.by_element.items():
+        element = elements[number]
+        if element.kind == "graph":
+            graphs = {names[observer]: documents[document] for observer, document in held.items()}
+            continue
+        who = tuple(held)
+        if who not in seen_by:
+            seen_by[who] = tuple(sorted(names[observer] for observer in who))
+        if element.kind == "peer":
+            document = holders.document(number, begins)
+            assert document is not None
+            peers[element.key] = Peer(element.key, documents[document], element.key in speaking, seen_by[who])
+        else:
+            connections.append(_connection(element, [documents[each] for each in held.values()], seen_by[who]))
+    for link in connections:
+        link.flags = _flags(link, peers)
+    connections.sort(key=lambda link: (link.peer1, link.peer2, link.type, link.id))
+    known_at = None if scope.known_at is None else instant(scope.known_at)
+    return Presence(instant(at), known_at, dict(sorted(peers.items())), tuple(connections), states, graphs)
+
+
+def _connection(element: Element, documents: Iterable[Document], seen_by: tuple[str, ...]) -> Connection:
+    ends = {1: element.key, 2: element.other}
+    values = [document.value for document in documents]
+    listed_by = {ends.get(end, end) for value in values for end in value.get("listed_by", ())}
+    link = Connection(element.id, element.key, element.other, element.type, seen_by, tuple(sorted(listed_by)))
+    for value in values:
+        if "extra" in value:
+            link.extra = value["extra"]
+        if "extra_by" in value:
+            link.extra_by = value["extra_by"]
+    return link
+
+
+def _flags(link: Connection, peers: Mapping[str, Peer]) -> tuple[str, ...]:
+    self_link = ("self_link",) if link.peer1 == link.peer2 else ()
+    unknown = () if link.peer1 in peers and link.peer2 in peers else ("unknown_peer",)
+    return (*self_link, *unknown)
+
+
+def last_known(connection: DatabaseConnection, scope: Scope, at: int) -> int | None:
+    """The last instant at or before ``at`` at which any observer of a scope was watching; ``None``: there is none."""
+    known = [last_watching(connection, observer_id, scope, at) for observer_id in scope.observers.values()]
+    return max((moment for moment in known if moment is not None), default=None)
+
+
+def difference(
+    connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, since: int, until: int
+) -> Difference:
+    """What is different at ``until`` from what was at ``since``; unobserved is not absent."""
+    moments = [last_known(connection, scope, at) for at in (since, until)]
+    before, after = (
+        None if moment is None else presence_at(connection, dictionary, scope, moment) for moment in moments
+    )
+    known_at = [None if moment is None else instant(moment) for moment in moments]
+    result = Difference(instant(since), instant(until), since_known_at=known_at[0], until_known_at=known_at[1])
+    old_peers = before.peers if before else {}
+    new_peers = after.peers if after else {}
+    result.appeared = tuple(peer for key, peer in new_peers.items() if key not in old_peers)
+    result.disappeared = tuple(peer for key, peer in old_peers.items() if key not in new_peers)
+    old_links = {_element(link): link for link in (before.connections if before else ())}
+    new_links = {_element(link): link for link in (after.connections if after else ())}
+    result.connected = tuple(link for key, link in new_links.items() if key not in old_links)
+    result.disconnected = tuple(link for key, link in old_links.items() if key not in new_links)
+    result.changed = tuple(
+        AttributeDifference(key, path, old, new)
+        for key, peer in new_peers.items()
+        if key in old_peers
+        for path, old, new in differences(old_peers[key].document, peer.document)
+    )
+    return result

@@ -1,0 +1,165 @@
+"""Sessions: unbroken presences of peers and connections, as a stream.
+
+A session ends where the merged presence loses the element, and where nobody watches any more; it is joined with the next if the gap
+between them is shorter than the grace. Each is given once it cannot be joined any more; those that still hold come last.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from peerstore.coverage import Scope
+from peerstore.dictionary import Dictionary
+from peerstore.model import ElementKind, EndReason
+from peerstore.times import EARLIEST, LATEST
+from peerstore.walk import Moment, Walk
+
+_LOOK_BACK = 86_400_000_000
+
+
+@dataclass(slots=True)
+class Stay:
+    """A session in the making: an element was present over ``[start, end)``."""
+
+    element: int
+    start: int
+    end: int | None = None
+    reason: EndReason | None = None
+    gaps: int = 0
+    observer: int | None = None
+
+
+class Sessions:
+    """The stays of elements in a stretch of the merged presence."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        dictionary: Dictionary,
+        scope: Scope,
+        kind: ElementKind,
+        elements: Collection[int] | None,
+        grace: int,
+    ) -> None:
+        self._connection = connection
+        self._dictionary = dictionary
+        self._scope = scope
+        self._kind = kind
+        self._elements = elements
+        self._grace = grace
+        self._open: dict[int, Stay] = {}
+        self._closed: OrderedDict[int, Stay] = OrderedDict()  # in the order of their ends; may yet be joined
+
+    def over(self, since: int | None, until: int | None) -> Iterator[Stay]:
+        """The stays that overlap ``[since, until)``, whole: their true starts and ends, wherever those lie."""
+        after = EARLIEST - 1 if since is None else max(since - 1 - self._grace, EARLIEST - 1)
+        for stay in self._walked(after):
+            if until is not None and stay.start >= until:
+                continue
+            if since is None or stay.end is None or stay.end > since:
+                yield stay
+
+    def _walked(self, after: int) -> Iterator[Stay]:
+        walk = Walk(self._connection, self._dictionary, self._scope, after, LATEST + 1, self._elements)
+        if walk.lit:
+            self._begin_all(walk, after)
+        if self._open:
+            self._mend_starts(list(self._open), after, after)
+        for moment in walk:
+            yield from self._settled(moment.at)
+            fresh = self._step(walk, moment)
+            if after >= EARLIEST:
+                doubtful = [number for number in fresh if moment.at - self._grace <= after]
+                self._mend_starts(doubtful, after, moment.at)
+        yield from self._settled(None)
+        yield from sorted(self._open.values(), key=lambda stay: (stay.start, stay.element))
+
+    def _begin_all(self, walk: Walk, at: int) -> list[int]:
+        of_kind = self._of_kind(walk.shown)
+        for number in of_kind:
+            self._begin(number, at, walk)
+        return of_kind
+
+    def _of_kind(self, numbers: Collection[int]) -> list[int]:
+        elements = self._dictionary.elements(self._connection, numbers)
+        return [number for number in numbers if elements[number].kind == self._kind]
+
+    def _begin(self, number: int, at: int, walk: Walk) -> None:
+        stay = self._closed.get(number)
+        if stay is not None and stay.end is not None and at - stay.end < self._grace:
+            del self._closed[number]
+            stay.end, stay.reason, stay.gaps = None, None, stay.gaps + 1
+        else:
+            stay = Stay(number, at)
+        self._open[number] = stay
+
+    def _end(self, number: int, at: int, reason: EndReason) -> None:
+        stay = self._open.pop(number)
+        stay.end, stay.reason = at, reason
+        self._closed[number] = stay
+
+    def _step(self, walk: Walk, moment: Moment) -> list[int]:
+        """Follow one moment; the elements whose stays began."""
+        turned = {number: turn for number, turn in moment.turns if turn != "started"}
+        if moment.lit_before and not moment.lit:
+            reason: EndReason = "silence" if "silence" in turned.values() else "stopped"
+            for number in list(self._open):
+                self._end(number, moment.at, reason)
+            return []
+        if moment.lit and not moment.lit_before:
+            return self._begin_all(walk, moment.at)
+        began = []
+        for number in self._of_kind(moment.changed):
+            before, after = moment.changed[number]
+            if before is None:
+                self._begin(number, moment.at, walk)
+                began.append(number)
+            elif after is None:
+                causes = moment.causes[number]
+                lost = [turned[each] for each in sorted(causes) if each in turned]
+                self._end(number, moment.at, lost[0] if lost and causes <= turned.keys() else "left")  # type: ignore[arg-type]
+        return began
+
+    def _settled(self, at: int | None) -> Iterator[Stay]:
+        while self._closed:
+            number, stay = next(iter(self._closed.items()))
+            assert stay.end is not None
+            if at is not None and at - stay.end < self._grace:
+                return
+            del self._closed[number]
+            yield stay
+
+    def _mend_starts(self, numbers: list[int], after: int, at: int) -> None:
+        """Give stays that may have begun before the walk did (in progress, or within the grace of an earlier end) their true starts."""
+        step = max(_LOOK_BACK, 4 * self._grace)
+        while numbers and after >= EARLIEST:
+            start = max(after - step, EARLIEST - 1)
+            earlier = Sessions(self._connection, self._dictionary, self._scope, self._kind, numbers, self._grace)
+            found = earlier._before(start, at)
+            numbers = [number for number in numbers if not self._mend(number, found.get(number), start)]
+            if start < EARLIEST:
+                return
+            step *= 8
+
+    def _mend(self, number: int, found: Stay | None, start: int) -> bool:
+        """Take over a start found by looking back to ``start``; whether it is certain."""
+        if found is None:
+            return True
+        stay = self._open[number]
+        stay.start, stay.gaps = found.start, found.gaps
+        return found.start - self._grace > start
+
+    def _before(self, start: int, at: int) -> dict[int, Stay]:
+        """The stays that hold at ``at``, walked from ``start``."""
+        walk = Walk(self._connection, self._dictionary, self._scope, start, at + 1, self._elements)
+        if walk.lit:
+            self._begin_all(walk, start)
+        for moment in walk:
+            for _ in self._settled(moment.at):
+                pass
+            self._step(walk, moment)
+        return self._open

@@ -1,0 +1,187 @@
+"""The state of one observer: which observation is in force at an instant, and what its graph was.
+
+The only place, beside recording, that knows keyframes: the state after an observation is the last keyframe at or before it
+and the change rows from there on (Aion's and the HANA timeline index' way: see ``docs/decisions/0002-storage-layout.md``).
+Positions are (observed_at, sequence): a total order within one observer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from peerstore.keyframes import State, unpack
+from peerstore.tables import element_change, keyframe, observation_log
+
+DAY = 86_400_000_000
+GREATEST_SEQUENCE = 2**31 - 1
+
+
+class Position(NamedTuple):
+    """The place of an observation within its observer's history."""
+
+    observed_at: int
+    sequence: int
+
+
+class Logged(NamedTuple):
+    """A row of the observation log (times in microseconds)."""
+
+    observed_at: int
+    sequence: int
+    recorded_at: int
+    stopped: int
+    max_silence: int | None
+    gap_from: int | None
+
+    @property
+    def position(self) -> Position:
+        """Its place within its observer's history."""
+        return Position(self.observed_at, self.sequence)
+
+
+def _place(table: sa.Table) -> sa.Tuple:
+    return sa.tuple_(table.c.observed_at, table.c.sequence)
+
+
+def _bound(name: str) -> sa.Tuple:
+    return sa.tuple_(sa.bindparam(f"{name}_at", type_=sa.BigInteger), sa.bindparam(f"{name}_sequence", type_=sa.BigInteger))
+
+
+_log = observation_log.c
+_logged = (_log.observed_at, _log.sequence, _log.recorded_at, _log.stopped, _log.max_silence, _log.gap_from)
+_of_observer = _log.observer_id == sa.bindparam("observer")
+
+_LAST = (
+    sa.select(*_logged)
+    .where(_of_observer, _place(observation_log) <= _bound("until"))
+    .order_by(_log.observed_at.desc(), _log.sequence.desc())
+    .limit(1)
+)
+_LAST_KNOWN = _LAST.where(_log.recorded_at <= sa.bindparam("known_at"))
+_NEXT = (
+    sa.select(*_logged)
+    .where(_of_observer, _place(observation_log) > _bound("after"))
+    .order_by(_log.observed_at, _log.sequence)
+    .limit(1)
+)
+_LOG = (
+    sa.select(*_logged)
+    .where(_of_observer, _place(observation_log) > _bound("after"), _place(observation_log) <= _bound("until"))
+    .order_by(_log.observed_at, _log.sequence)
+)
+_KEYFRAME = (
+    sa.select(keyframe.c.observed_at, keyframe.c.sequence, keyframe.c.body)
+    .where(keyframe.c.observer_id == sa.bindparam("observer"), _place(keyframe) <= _bound("until"))
+    .order_by(keyframe.c.observed_at.desc(), keyframe.c.sequence.desc())
+    .limit(1)
+)
+_KEYFRAME_AFTER = (
+    sa.select(keyframe.c.observed_at, keyframe.c.sequence)
+    .where(keyframe.c.observer_id == sa.bindparam("observer"), _place(keyframe) > _bound("after"))
+    .order_by(keyframe.c.observed_at, keyframe.c.sequence)
+    .limit(1)
+)
+_change = element_change.c
+_CHANGES = (
+    sa.select(_change.observed_at, _change.sequence, _change.element_id, _change.document_id, _change.previous_id)
+    .where(
+        _change.observer_id == sa.bindparam("observer"),
+        _place(element_change) > _bound("after"),
+        _place(element_change) <= _bound("until"),
+    )
+    .order_by(_change.observed_at, _change.sequence)
+)
+_STATE_CHANGES = _CHANGES.with_only_columns(_change.element_id, _change.document_id)
+
+BEFORE_ALL = Position(-(2**63), 0)
+AFTER_ALL = Position(2**63 - 1, GREATEST_SEQUENCE)
+
+
+def _between(observer_id: int, after: Position, until: Position) -> dict[str, int]:
+    return {
+        "observer": observer_id,
+        "after_at": after.observed_at,
+        "after_sequence": after.sequence,
+        "until_at": until.observed_at,
+        "until_sequence": until.sequence,
+    }
+
+
+def at_end_of(moment: int) -> Position:
+    """The last position that an observation at this instant can have."""
+    return Position(moment, GREATEST_SEQUENCE)
+
+
+def last_logged(connection: Connection, observer_id: int, until: Position, known_at: int | None = None) -> Logged | None:
+    """The observer's last observation at or before a position, as known at ``known_at``."""
+    values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
+    if known_at is None:
+        row = connection.execute(_LAST, values).first()
+    else:
+        row = connection.execute(_LAST_KNOWN, {**values, "known_at": known_at}).first()
+    return None if row is None else Logged._make(row)
+
+
+def last_graph(connection: Connection, observer_id: int, until: Position, known_at: int | None = None) -> Logged | None:
+    """The observer's last observation with a graph (no stop marker) at or before a position, as known at ``known_at``."""
+    logged = last_logged(connection, observer_id, until, known_at)
+    while logged is not None and logged.stopped:
+        before = Position(logged.observed_at, logged.sequence - 1)
+        logged = last_logged(connection, observer_id, before, known_at)
+    return logged
+
+
+def next_logged(connection: Connection, observer_id: int, after: Position) -> Logged | None:
+    """The observer's first observation after a position."""
+    values = {"observer": observer_id, "after_at": after.observed_at, "after_sequence": after.sequence}
+    row = connection.execute(_NEXT, values).first()
+    return None if row is None else Logged._make(row)
+
+
+def logged_between(
+    connection: Connection, observer_id: int, after: Position, until: Position, most: int | None = None
+) -> Iterator[Logged]:
+    """The observer's observations in ``(after, until]``, in order; at most so many."""
+    statement = _LOG if most is None else _LOG.limit(most)
+    rows = connection.execute(statement, _between(observer_id, after, until), execution_options={"yield_per": 1000})
+    return map(Logged._make, rows)
+
+
+def changes_between(
+    connection: Connection, observer_id: int, after: Position, until: Position
+) -> Sequence[tuple[int, int, int, int | None, int | None]]:
+    """Change rows in ``(after, until]``: (observed_at, sequence, element, document, previous), in order."""
+    return connection.execute(_CHANGES, _between(observer_id, after, until)).all()  # type: ignore[return-value]
+
+
+def keyframe_before(connection: Connection, observer_id: int, until: Position) -> tuple[Position, State]:
+    """The last keyframe at or before a position; before the first one, the empty state before all time."""
+    values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
+    row = connection.execute(_KEYFRAME, values).first()
+    if row is None:
+        return BEFORE_ALL, {}
+    return Position(row[0], row[1]), unpack(row[2])
+
+
+def keyframe_after(connection: Connection, observer_id: int, after: Position) -> Position:
+    """The place of the first keyframe after a position; the end of all time if there is none."""
+    values = {"observer": observer_id, "after_at": after.observed_at, "after_sequence": after.sequence}
+    row = connection.execute(_KEYFRAME_AFTER, values).first()
+    return AFTER_ALL if row is None else Position(row[0], row[1])
+
+
+def state_at(connection: Connection, observer_id: int, position: Position) -> tuple[State, int]:
+    """The graph of the observation in force at a position (a stop marker leaves it), and how many change rows that took.
+
+    Costs one keyframe and the changes since it, whatever the length of the history.
+    """
+    start, state = keyframe_before(connection, observer_id, position)
+    rows = connection.execute(_STATE_CHANGES, _between(observer_id, start, position)).all()
+    state.update(rows)  # type: ignore[arg-type]
+    if rows:
+        state = {element: document for element, document in state.items() if document is not None}
+    return state, len(rows)
