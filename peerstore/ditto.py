@@ -143,12 +143,13 @@ class GraphReader:
         if not isinstance(graph, Mapping):
             raise _no_graph(graph)
         if len(graph) == 2 and "remotePeers" in graph and isinstance(graph.get("localPeer"), dict):
-            fields, local_name, remote_name, links_name = None, "localPeer", "remotePeers", None
-        else:
-            fields = Fields(_with_text_keys(graph), "")
-            local_name, remote_name = fields.take_only("localPeer"), fields.take_only("remotePeers")
-            links_name = fields.take_only("connections")
-            _check_version(graph, local_name, remote_name)
+            remotes = _remote_peers(graph, "remotePeers")
+            peers = list(self._peers((graph["localPeer"], *remotes), _usual_place))
+            return _assembled(_Parts(peers[0], peers[1:], [], [], {}), observer)
+        fields = Fields(_with_text_keys(graph), "")
+        local_name, remote_name = fields.take_only("localPeer"), fields.take_only("remotePeers")
+        links_name = fields.take_only("connections")
+        _check_version(graph, local_name, remote_name)
         local = None if local_name is None else graph[local_name]
         remotes = _remote_peers(graph, remote_name)
         links: tuple[list[Link], list[OpenLink]] = ([], [])
@@ -158,7 +159,7 @@ class GraphReader:
             None if local is None else next(self._peers((local,), lambda _: pointer("", local_name or ""))),
             list(self._peers(remotes, lambda index: f"/{remote_name}/{index}")),
             *links,
-            {} if fields is None else {name: normal(graph[name], pointer("", name), 2) for name in fields.rest()},
+            {name: normal(graph[name], pointer("", name), 2) for name in fields.rest()},
         )
         return _assembled(parts, observer)
 
@@ -172,6 +173,10 @@ class GraphReader:
                 if keep:
                     self._values.keep(content, peer)
             yield peer
+
+
+def _usual_place(index: int) -> str:
+    return f"/remotePeers/{index - 1}" if index else "/localPeer"
 
 
 def _remote_peers(graph: Mapping[str, Any], name: str | None) -> Sequence[Any]:

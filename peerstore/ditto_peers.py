@@ -113,6 +113,8 @@ class PeerReader:
         body = self._text_bodies.find(key)
         if body is None:
             value = loads(content)
+            if sum(folded(name) == "connections" for name in value) > 1:
+                return self.read(value, "", keep=True)
             del value["connections"]
             body = _read_body(value, "")
             self._text_bodies.keep(key, body)
@@ -193,7 +195,7 @@ _RAW_CONNECTIONS = msgspec.json.Decoder(_RawConnections)
 
 
 def _split(content: bytes) -> tuple[bytes, list[bytes]] | None:
-    """A peer's JSON text without the array of its connections, and the text of each; None where that is not plain to do.
+    """A peer's JSON text without the array of its connections, and the text of each; None where that is not plain.
 
     The name of the array stands there once, and nothing is escaped, so that this can be no other array. The NUL that
     stands for it is in no JSON text, so two peers have the same text without it only if they differ in it alone.

@@ -32,7 +32,7 @@ def render(
     """
     lists: dict[str, list[dict[str, Any]]] = {key: [] for key in peers}
     own: list[dict[str, Any]] = []
-    for element, document in connections:
+    for element, document in sorted(connections, key=lambda pair: pair[0]):
         for lister, extra in _copies(element, document):
             lists.get(lister, own).append(_render_connection(element, extra, shape))
     graph: dict[str, Any] = {}

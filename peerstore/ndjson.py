@@ -152,8 +152,7 @@ def _damaged(source: str, number: int, error: Exception) -> InputError:
     where = f"after line {number}" if number else "before its first line"
     if isinstance(error, EOFError):
         return InputError(
-            f"{source} breaks off {where}: its compressed data has no end; fetch the file again in full, what was read "
-            f"so far need not be removed"
+            f"{source} breaks off {where}, its compressed data has no end: fetch the whole file and read it again"
         )
     if isinstance(error, (zlib.error, ZstdError, gzip.BadGzipFile)):
         return InputError(f"{source} is damaged {where} ({error}): compress or fetch the file again")

@@ -20,7 +20,7 @@ from peerstore.errors import SchemaError
 from peerstore.tables import metadata, store_info
 from peerstore.times import iso
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision: the one that this version of the code reads and writes."""
 
 VERSION_TABLE = "peerstore_revision"

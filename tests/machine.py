@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from tests.conftest import fresh_url
 
 import peerstore
 from peerstore.model import Change, Connection, ConnectionSession, Session
 from peerstore.times import instant, iso, micros
+from tests.conftest import fresh_url
 from tests.model import FOREVER, MISSING, Event, Graph, Link, Model, Moment, Said, Span, Thing, View, freeze
 
 START: Final = micros(datetime(2026, 7, 8, 18, tzinfo=UTC))
@@ -390,7 +390,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert summary.rejected == 0
 
     @precondition(lambda self: self.given)
-    @rule(data=st.data(), silence=asked_silences)
+    @rule(data=st.data(), silence=said_silences)
     def record_again(self, data: st.DataObject, silence: int | None) -> None:
         """A differing limit changes nothing."""
         self.give(data.draw(st.sampled_from(self.given))._replace(max_silence=silence))

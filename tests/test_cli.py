@@ -81,14 +81,16 @@ def lines(envelopes: Any) -> str:
 def envelope(number: int, names: list[str]) -> dict[str, Any]:
     """An observation of a mesh of devices with these names: the first is the observer, connected to each other one."""
 
+    plain = [re.sub("[\0\ud800]", "", name) for name in names]  # no id holds these
+
     def links(place: int) -> list[dict[str, str]]:
         others = range(1, len(names)) if place == 0 else [place]
         return [
             {
-                "id": f"{names[far]}:{far}",
+                "id": f"{plain[far]}:{far}",
                 "peer1": KEYS[0],
                 "peer2": KEYS[far],
-                "connectionType": names[far] or "Bluetooth",
+                "connectionType": plain[far] or "Bluetooth",
             }
             for far in others
         ]
@@ -273,7 +275,7 @@ def test_at_gives_people_a_summary_and_tables(demo: Path) -> None:
 def test_rows_are_the_same_in_every_format(demo: Path) -> None:
     for words in (
         ["sessions", "sim-till-5"],
-        ["changes", "--since", SPLIT, "--until", "2026-07-08T14:05:00Z"],
+        ["changes", "--since", "2026-07-08T14:02:00Z", "--until", SPLIT],
         ["peers"],
     ):
         rows = answer(*words)
@@ -338,8 +340,8 @@ def test_what_is_refused_is_told_and_kept(empty: Path) -> None:
 
 
 def test_a_file_that_breaks_off_gives_what_came_before(empty: Path) -> None:
-    whole = gzip.compress(lines(envelope(number, ["one", os.urandom(200).hex()]) for number in range(60)).encode())
-    (empty / "broken.gz").write_bytes(whole[:-1000])
+    whole = gzip.compress(lines(envelope(number, ["one", os.urandom(30).hex()]) for number in range(60)).encode())
+    (empty / "broken.gz").write_bytes(whole[:-500])
     result = run("record", "broken.gz", "--json")
     assert result.exit_code == 1
     assert 0 < json.loads(result.stdout)["recorded"] < 60

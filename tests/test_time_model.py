@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from peerstore import recording
 from tests.machine import SECOND, START, Envelope, StoreMachine
 from tests.model import MISSING, Event, Graph, View
 from tests.mutants import MUTANTS, Mutant
@@ -21,6 +22,7 @@ QUIET: Final = settings(
     database=None,
     print_blob=True,
     report_multiple_bugs=False,
+    phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
 
@@ -33,8 +35,13 @@ def profile(fast: int, full: int) -> settings:
     return settings(QUIET, max_examples=full if FULL else fast, stateful_step_count=25 if FULL else 15)
 
 
-def test_any_history_on_sqlite() -> None:
-    run_state_machine_as_test(StoreMachine, settings=profile(60, 1000))
+@pytest.mark.parametrize(
+    "floor", [recording.KEYFRAME_FLOOR, 1], ids=["keyframes far apart", "keyframes close together"]
+)
+def test_any_history_on_sqlite(floor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few peers make no keyframes unless their distance is set for it."""
+    monkeypatch.setattr(recording, "KEYFRAME_FLOOR", floor)
+    run_state_machine_as_test(StoreMachine, settings=profile(40, 1000))
 
 
 def test_any_history_on_postgresql(postgres_url: str) -> None:

@@ -55,9 +55,7 @@ def status(as_json: bool) -> None:
     if as_json:
         print_document(values)
     else:
-        print_facts(
-            (name.replace("_", " "), "" if value is None else safe(str(value))) for name, value in values.items()
-        )
+        print_facts((name.replace("_", " "), _shown(value)) for name, value in values.items())
 
 
 @main.command()
@@ -102,3 +100,9 @@ def completion(shell: str | None) -> None:
     kind = get_completion_class(chosen)
     if kind is not None:
         sys.stdout.write(kind(main, {}, "peerstore", "_PEERSTORE_COMPLETE").source() + "\n")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{safe(str(name))} {_shown(part)}" for name, part in value.items())
+    return "" if value is None else safe(str(value))

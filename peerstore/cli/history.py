@@ -240,7 +240,7 @@ def _change_columns(names: Names) -> list[Column[Change]]:
         return show_text(change.connection.type) if change.connection else show_text(change.reason)
 
     return [
-        Column("time", lambda change: show_time(change.observed_at)),
+        Column("time", lambda change: show_time(change.observed_at), rigid=True),
         Column("change", lambda change: change.kind.replace("_", " ")),
         Column("of", subject),
         Column("what", what),
@@ -251,7 +251,7 @@ def _change_columns(names: Names) -> list[Column[Change]]:
 
 def _attribute_columns(names: Names) -> list[Column[AttributeChange]]:
     return [
-        Column("time", lambda change: show_time(change.observed_at)),
+        Column("time", lambda change: show_time(change.observed_at), rigid=True),
         Column("peer", lambda change: names.name(change.peer_key)),
         Column("path", lambda change: show_text(change.path)),
         Column("before", lambda change: show_value(change.before)),
@@ -263,9 +263,9 @@ def _attribute_columns(names: Names) -> list[Column[AttributeChange]]:
 def _session_columns(names: Names) -> list[Column[Session]]:
     return [
         Column("peer", lambda session: names.name(session.peer_key)),
-        Column("start", lambda session: show_time(session.start)),
-        Column("end", lambda session: show_time(session.end)),
-        Column("lasted", _lasted),
+        Column("start", lambda session: show_time(session.start), rigid=True),
+        Column("end", lambda session: show_time(session.end), rigid=True),
+        Column("lasted", _lasted, rigid=True),
         Column("ended by", lambda session: show_text(session.end_reason)),
         Column("gaps", lambda session: str(session.gaps or ""), 2),
         Column("observer", lambda session: names.name(session.observer), 1),
@@ -277,12 +277,12 @@ def _connection_session_columns(names: Names) -> list[Column[ConnectionSession]]
         Column("peer", lambda session: names.name(session.connection.peer1)),
         Column("other", lambda session: names.name(session.connection.peer2)),
         Column("type", lambda session: show_text(session.connection.type)),
-        Column("start", lambda session: show_time(session.start)),
-        Column("end", lambda session: show_time(session.end)),
-        Column("lasted", _lasted),
-        Column("ended by", lambda session: show_text(session.end_reason), 1),
-        Column("gaps", lambda session: str(session.gaps or ""), 2),
-        Column("id", lambda session: show_text(session.connection.id), 3),
+        Column("start", lambda session: show_time(session.start), rigid=True),
+        Column("end", lambda session: show_time(session.end), rigid=True),
+        Column("lasted", _lasted, 1, rigid=True),
+        Column("ended by", lambda session: show_text(session.end_reason), 2),
+        Column("gaps", lambda session: str(session.gaps or ""), 3),
+        Column("id", lambda session: show_text(session.connection.id), 4),
     ]
 
 

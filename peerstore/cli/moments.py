@@ -122,7 +122,7 @@ def diff(
 def peer_columns(names: Names) -> list[Column[Peer]]:
     """The columns of a table of peers."""
     return [
-        Column("peer", lambda peer: names.key(peer.peer_key)),
+        Column("peer", lambda peer: names.key(peer.peer_key), rigid=True),
         Column("name", lambda peer: show_text(peer.device_name)),
         Column("os", lambda peer: show_text(peer.os), 2),
         Column("sdk", lambda peer: show_text(peer.sdk_version), 1),
@@ -191,12 +191,7 @@ def _print_presence(presence: Presence, names: Names) -> None:
         print_table(presence.peers.values(), peer_columns(names))
     if presence.connections:
         print_title("Connections")
-        print_table(presence.connections, _told(connection_columns(names), presence.connections))
-
-
-def _told(columns: list[Column[Connection]], links: tuple[Connection, ...]) -> list[Column[Connection]]:
-    """The columns without that of remarks, if there is none to make."""
-    return columns if any(link.flags for link in links) else columns[:-1]
+        print_table(presence.connections, connection_columns(names))
 
 
 def _presence_rows(document: dict[str, Any]) -> Iterator[Row]:

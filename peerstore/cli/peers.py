@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -16,9 +16,9 @@ from peerstore.cli.options import (
     database_option_again,
     find_observer,
     known_at_option,
-    observer_option,
     open_store,
     output_options,
+    view_options,
 )
 from peerstore.cli.output import Format, print_document, print_rows, safe
 from peerstore.cli.people import (
@@ -43,11 +43,16 @@ SHOWN_SESSIONS = 10
 
 @main.command()
 @at_option
-@observer_option
-@known_at_option
-@database_option_again
 @output_options
-def peers(moment: datetime | None, observer: str | None, known_at: datetime | None, format: Format | None) -> None:
+@view_options
+def peers(
+    *,
+    moment: datetime | None,
+    observer: str | None,
+    known_at: datetime | None,
+    max_silence: timedelta | None,
+    format: Format | None,
+) -> None:
     """List every peer ever heard of, with its last known attributes.
 
     With --at, as of that moment.
@@ -59,17 +64,24 @@ def peers(moment: datetime | None, observer: str | None, known_at: datetime | No
       peerstore peers --csv
     """
     with open_store() as store:
-        found = store.known_peers(at=moment, observer=find_observer(store, observer), known_at=known_at)
+        found = store.known_peers(
+            at=moment, observer=find_observer(store, observer), known_at=known_at, max_silence=max_silence
+        )
         print_listing(found, PEERS, format, store)
 
 
 @main.command()
 @click.argument("key")
-@observer_option
-@known_at_option
-@database_option_again
 @output_options
-def peer(key: str, observer: str | None, known_at: datetime | None, format: Format | None) -> None:
+@view_options
+def peer(
+    *,
+    key: str,
+    observer: str | None,
+    known_at: datetime | None,
+    max_silence: timedelta | None,
+    format: Format | None,
+) -> None:
     """Show all that is known of one peer: its attributes, its sessions, its connections.
 
     KEY may also be a unique beginning of the key, or a device name that no other peer has. With --ndjson and --csv,
@@ -82,17 +94,17 @@ def peer(key: str, observer: str | None, known_at: datetime | None, format: Form
     """
     with open_store() as store:
         full_key, watcher = store.resolve_peer(key), find_observer(store, observer)
-        known = next(
-            (each for each in store.known_peers(observer=watcher, known_at=known_at) if each.peer.peer_key == full_key),
-            None,
-        )
+        everyone = store.known_peers(observer=watcher, known_at=known_at, max_silence=max_silence)
+        known = next((each for each in everyone if each.peer.peer_key == full_key), None)
         if known is None:
             raise UnknownPeer(f"{key} is not known to that observer, or was not by that time")
         if format in ("ndjson", "csv"):
             print_rows([known], format, PEERS.fields)
             return
-        found = list(store.sessions(peer=full_key, observer=watcher, known_at=known_at))
-        links = list(store.connection_sessions(peer=full_key, observer=watcher, known_at=known_at))
+        found = list(store.sessions(peer=full_key, observer=watcher, known_at=known_at, max_silence=max_silence))
+        links = list(
+            store.connection_sessions(peer=full_key, observer=watcher, known_at=known_at, max_silence=max_silence)
+        )
         if format == "json":
             parts = {"sessions": _dicts(found), "connection_sessions": _dicts(links)}
             print_document({**known.to_dict(), **parts})
@@ -157,23 +169,23 @@ def _dicts(items: list[Session] | list[ConnectionSession]) -> list[dict[str, Any
 
 def _known_peer_columns(names: Names) -> list[Column[KnownPeer]]:
     return [
-        Column("peer", lambda known: names.key(known.peer.peer_key)),
+        Column("peer", lambda known: names.key(known.peer.peer_key), rigid=True),
         Column("name", lambda known: show_text(known.peer.device_name)),
-        Column("first seen", lambda known: show_time(known.first_seen)),
-        Column("last seen", lambda known: show_time(known.last_seen)),
+        Column("first seen", lambda known: show_time(known.first_seen), 1, rigid=True),
+        Column("last seen", lambda known: show_time(known.last_seen), rigid=True),
         Column("present", lambda known: show_truth(known.present)),
-        Column("os", lambda known: show_text(known.peer.os), 2),
-        Column("sdk", lambda known: show_text(known.peer.sdk_version), 1),
+        Column("os", lambda known: show_text(known.peer.os), 3),
+        Column("sdk", lambda known: show_text(known.peer.sdk_version), 2),
     ]
 
 
 def _observer_columns(names: Names) -> list[Column[ObserverSummary]]:
     return [
-        Column("observer", lambda summary: names.key(summary.observer)),
+        Column("observer", lambda summary: names.key(summary.observer), rigid=True),
         Column("name", lambda summary: names.name(summary.observer)),
-        Column("first observation", lambda summary: show_time(summary.first_observed_at)),
-        Column("last observation", lambda summary: show_time(summary.last_observed_at)),
-        Column("last recorded", lambda summary: show_time(summary.last_recorded_at), 1),
+        Column("first observation", lambda summary: show_time(summary.first_observed_at), 1, rigid=True),
+        Column("last observation", lambda summary: show_time(summary.last_observed_at), rigid=True),
+        Column("last recorded", lambda summary: show_time(summary.last_recorded_at), 2, rigid=True),
         Column("number", lambda summary: str(summary.observations)),
         Column("watching", lambda summary: show_truth(summary.watching)),
     ]

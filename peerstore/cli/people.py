@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 NARROWEST, WIDEST, UNKNOWN_WIDTH = 80, 160, 120
 SHORTEST_KEY = 14  # all keys of Ditto peers share their first ten characters
-SHORTEST_CELL = 12
+READABLE_CELL = 24  # rather leave a column out than cut the others to less
+SHORTEST_CELL = 8
+TITLE_PADDING = 2  # tabulate leaves at least this much beside a title
 ROWS_OF_A_TABLE = 1000
 
 T = TypeVar("T")
@@ -36,11 +38,15 @@ I = TypeVar("I", bound=Item)  # noqa: E741
 
 
 class Column(NamedTuple, Generic[T]):
-    """A column of a table; where the screen is narrow, that with the highest ``rank`` goes first; rank 0 stays."""
+    """A column of a table; where the screen is narrow, that with the highest ``rank`` goes first.
+
+    A column of rank 0 always stays; any other is left out where it is empty. A ``rigid`` cell is never cut.
+    """
 
     title: str
     cell: Callable[[T], str]
     rank: int = 0
+    rigid: bool = False
 
 
 class Names:
@@ -156,29 +162,40 @@ def _parts(items: Iterable[T]) -> Iterator[list[T]]:
 
 
 def _print_part(rows: list[list[str]], columns: Sequence[Column[T]]) -> None:
-    kept, widths = _fitted([column.rank for column in columns], _widths(rows, columns))
+    told = [index for index, column in enumerate(columns) if not column.rank or any(row[index] for row in rows)]
+    kept, widths = _fitted(told, columns, _widths(rows, columns))
     cells = [[_cut(row[index], widths[index]) for index in kept] for row in rows]
     titles = [columns[index].title for index in kept]
     sys.stdout.write(tabulate(cells, titles, tablefmt="simple", disable_numparse=True) + "\n")
 
 
 def _widths(rows: list[list[str]], columns: Sequence[Column[T]]) -> list[int]:
-    return [max(len(column.title), *(len(row[index]) for row in rows)) for index, column in enumerate(columns)]
+    titles = [len(column.title) + TITLE_PADDING for column in columns]
+    return [max(titles[index], *(len(row[index]) for row in rows)) for index in range(len(columns))]
 
 
-def _fitted(ranks: list[int], widths: list[int]) -> tuple[list[int], list[int]]:
-    """Which columns stay, and how wide they may be, so that the table fits the screen."""
+def _fitted(told: list[int], columns: Sequence[Column[T]], widths: list[int]) -> tuple[list[int], list[int]]:
+    """Which of the columns that tell something stay, and how wide each may be, so that the table fits the screen."""
     screen = min(max(shutil.get_terminal_size((UNKNOWN_WIDTH, 24)).columns, NARROWEST), WIDEST)
-    kept = list(range(len(widths)))
-    while any(ranks[index] for index in kept) and _total(min(widths[i], SHORTEST_CELL) for i in kept) > screen:
-        kept.remove(max(kept, key=lambda index: ranks[index]))
-    widths = list(widths)
+    kept = list(told)
+    readable = _least(columns, widths, READABLE_CELL)
+    while _total(readable[index] for index in kept) > screen and any(columns[index].rank for index in kept):
+        kept.remove(max(kept, key=lambda index: columns[index].rank))
+    least, widths = _least(columns, widths, SHORTEST_CELL), list(widths)
     while _total(widths[index] for index in kept) > screen:
-        widest = max(kept, key=lambda index: widths[index])
-        if widths[widest] <= SHORTEST_CELL:
+        widest = max(kept, key=lambda index: widths[index] - least[index])
+        if widths[widest] == least[widest]:
             break
         widths[widest] -= 1
     return kept, widths
+
+
+def _least(columns: Sequence[Column[T]], widths: list[int], cell: int) -> list[int]:
+    """How narrow each column may become, if a cell may be cut to so many characters."""
+    return [
+        width if column.rigid else min(width, max(cell, len(column.title) + TITLE_PADDING))
+        for column, width in zip(columns, widths, strict=True)
+    ]
 
 
 def _total(widths: Iterable[int]) -> int:

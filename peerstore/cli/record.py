@@ -17,7 +17,7 @@ from peerstore.cli.options import DURATION, MOMENT, database_option_again, open_
 from peerstore.cli.output import print_document, safe
 from peerstore.cli.program import REFUSED, main
 from peerstore.errors import InputError, PeerstoreError
-from peerstore.model import Reject, Summary
+from peerstore.model import Summary
 from peerstore.ndjson import Line, Source, batches, open_lines, read_lines
 from peerstore.times import format_duration
 
@@ -39,10 +39,10 @@ class Declared(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What became of everything so far, and where the first refused lines stand: enough to tell people why."""
+    """What became of everything so far, and why the first lines that were refused were."""
 
     total: Summary = field(default_factory=Summary)
-    places: list[tuple[str, int, int]] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     @property
@@ -50,16 +50,15 @@ class Outcome:
         """How many lines were refused."""
         return self.total.rejected + self.total.conflicts
 
-    def note(self, batch: Sequence[Line], summary: Summary) -> None:
-        """Add a committed batch."""
-        if summary.rejected + summary.conflicts and self.refused < SHOWN_REJECTS:
-            self.places.append((batch[0].source, batch[0].number, batch[-1].number))
+    def refuse(self, line: Line, reason: str) -> None:
+        """Note why a line is refused."""
+        if len(self.sentences) < SHOWN_REJECTS:
+            self.sentences.append(f"{line.source}:{line.number}: {reason}")
+
+    def add(self, summary: Summary) -> None:
+        """Add what became of a committed batch."""
         for each in fields(Summary):
             setattr(self.total, each.name, getattr(self.total, each.name) + getattr(summary, each.name))
-
-    def holds(self, reject: Reject) -> bool:
-        """Whether a reject comes from a batch among the first in which something was refused."""
-        return any(reject.source == source and low <= reject.line <= high for source, low, high in self.places)
 
 
 @main.command()
@@ -103,11 +102,11 @@ def record(
     try:
         with open_store(create=True) as store:
             _record_all(store, names, Declared(observer, max_silence, stamp), outcome)
-            _explain(store, outcome)
     except (KeyboardInterrupt, PeerstoreError):
         if outcome.total != Summary():
             print_summary(outcome.total, as_json)
         raise
+    _explain(outcome)
     print_summary(outcome.total, as_json)
     if outcome.refused or outcome.broken:
         ctx.exit(REFUSED)
@@ -153,25 +152,26 @@ def _record_all(store: PeerStore, names: Sequence[str], declared: Declared, outc
 def _record_source(store: PeerStore, source: Source, declared: Declared, outcome: Outcome, progress: Progress) -> None:
     for batch in batches(read_lines(source.stream, source.name)):
         summary = store.record_lines(
-            batch, observer=declared.observer, max_silence=declared.max_silence, stamp=declared.stamp
+            batch,
+            observer=declared.observer,
+            max_silence=declared.max_silence,
+            stamp=declared.stamp,
+            on_refused=outcome.refuse,
         )
-        outcome.note(batch, summary)
+        outcome.add(summary)
         progress.advance(source, len(batch))
 
 
-def _explain(store: PeerStore, outcome: Outcome) -> None:
-    """One sentence for each of the first refused lines."""
-    reasons: dict[tuple[str, int], str] = {}
-    if outcome.places:
-        reasons = {(reject.source, reject.line): reject.reason for reject in store.rejects() if outcome.holds(reject)}
-    for (source, line), reason in list(reasons.items())[:SHOWN_REJECTS]:
-        click.echo(f"{safe(source)}:{line}: {safe(reason)}", err=True)
-    for sentence in outcome.broken:
-        click.echo(f"Error: {safe(sentence)}", err=True)
+def _explain(outcome: Outcome) -> None:
+    """One sentence for each of the first refused lines, and for each source that broke off."""
+    for sentence in outcome.sentences:
+        click.echo(safe(sentence), err=True)
     if outcome.refused > SHOWN_REJECTS:
         click.echo(f"and {outcome.refused - SHOWN_REJECTS} more", err=True)
     if outcome.refused:
         click.echo("what was refused is kept aside: `peerstore rejects` lists it", err=True)
+    for sentence in outcome.broken:
+        click.echo(f"Error: {safe(sentence)}", err=True)
 
 
 class Progress:

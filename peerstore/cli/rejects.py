@@ -117,11 +117,11 @@ def _print_reject(reject: Reject) -> None:
 
 def _columns(_names: Names) -> list[Column[Reject]]:
     return [
-        Column("id", lambda reject: str(reject.id)),
+        Column("id", lambda reject: str(reject.id), rigid=True),
         Column("kind", lambda reject: reject.kind),
         Column("from", lambda reject: f"{safe(reject.source)}:{reject.line}"),
         Column("reason", lambda reject: show_text(reject.reason)),
-        Column("recorded at", lambda reject: show_time(reject.recorded_at), 1),
+        Column("recorded at", lambda reject: show_time(reject.recorded_at), 1, rigid=True),
     ]
 
 

