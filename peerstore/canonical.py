@@ -33,6 +33,7 @@ MAX_DIGITS = 4300
 _INTEGER_LIMIT = 10**MAX_DIGITS
 _LARGEST_EXPONENT = 308
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _STRING_LITERAL = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
 
@@ -193,20 +194,19 @@ def _check_limits(raw: bytes, max_depth: int) -> None:
     raw = _STRING_LITERAL.sub(b"", raw)
     if long and _LONG_NUMBER.search(raw) is not None:
         raise InputError(f"this JSON holds a number of more than {MAX_DIGITS} digits, the most that is read")
-    if deep and _is_deep(raw.translate(None, _NOT_BRACKETS), max_depth):
+    if deep and _is_deep(raw.translate(_TO_SQUARE, _NOT_BRACKETS), max_depth):
         raise InputError(f"this JSON is nested more than {max_depth} levels deep, the most that is read")
 
 
 def _is_deep(brackets: bytes, max_depth: int) -> bool:
-    """Whether brackets stand too deep before the place where a parser would stop at a wrong one."""
-    for _ in range(max_depth):
-        shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    """Whether brackets stand too deep before the place where a parser would stop at one that closes nothing."""
+    for _ in range(max_depth):  # each round takes the innermost level away
+        shorter = brackets.replace(b"[]", b"")
         if len(shorter) == len(brackets):
             break
         brackets = shorter
-    openers = len(brackets) - len(brackets.lstrip(b"[{"))
-    still_closing = brackets[openers - 1 : openers + 1] in (b"[]", b"{}") if openers else False
-    return still_closing or openers > max_depth
+    never_closed = len(brackets) - len(brackets.lstrip(b"["))
+    return b"[]" in brackets or never_closed > max_depth
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

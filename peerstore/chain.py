@@ -1,8 +1,8 @@
 """How new observations enter an observer's chain of stored ones: what must be written, worked out without a database.
 
-A chain is walked in order of position. Two chains are in step: the stored one, and the one that it becomes. ``Chain.state`` is the state
-of the latter; ``Chain._stored`` holds, for the few elements in which the former differs, what they were in it. A stored graph ends every difference,
-since what a graph was does not change.
+A chain is walked in order of position. Two chains are in step: the stored one, and the one that it becomes.
+``Chain.state`` is the state of the latter; ``Chain._stored`` holds, for the few elements in which the former differs,
+what they were in it. A stored graph ends every difference, since what a graph was does not change.
 """
 
 from __future__ import annotations

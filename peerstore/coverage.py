@@ -1,8 +1,8 @@
 """When an observer was watching.
 
-An observer watches from an observation on; until a stop marker, or until it has been silent for longer than its limit: the question's, else
-the one that its observation in force declares, else none. Silent for *longer* than the limit: watching still holds at the
-limit, so a span ends one microsecond after it. (Rule 2 of the time model.)
+An observer watches from an observation on; until a stop marker, or until it has been silent for longer than its limit:
+the question's, else the one that its observation in force declares, else none. Silent for *longer* than the limit:
+watching still holds at the limit, so a span ends one microsecond after it. (Rule 2 of the time model.)
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ def is_watching(logged: Logged | None, moment: int, scope: Scope) -> bool:
 
 
 def spans(connection: Connection, observer_id: int, scope: Scope, after: int, until: int) -> Iterator[Span]:
-    """The spans of watching that overlap ``(after, until)``, in order. A span that began at or before ``after`` is given with ``after`` as its start.
+    """The spans of watching that overlap ``(after, until)``, in order. A span that began at or before ``after`` is
+    given with ``after`` as its start.
 
-    By the stored ``gap_from`` this costs the number of gaps; a question with its own limit, or as known at some time, reads the log.
+    By the stored ``gap_from`` this costs the number of gaps; a question with its own limit, or as known at some time,
+    reads the log.
     """
     opening = last_logged(connection, observer_id, at_end_of(after), scope.known_at)
     if scope.known_at is None and scope.max_silence is None:
@@ -99,10 +101,14 @@ _GAPS = (
         _log.observed_at,
         _log.gap_from,
         _log.stopped,
-        sa.exists().where(_stop.c.observer_id == _log.observer_id, _stop.c.observed_at == _log.gap_from, _stop.c.stopped == 1),
+        sa.exists().where(
+            _stop.c.observer_id == _log.observer_id, _stop.c.observed_at == _log.gap_from, _stop.c.stopped == 1
+        ),
     )
     .where(
-        _log.observer_id == sa.bindparam("observer"), _log.observed_at > sa.bindparam("after"), _log.gap_from.is_not(None)
+        _log.observer_id == sa.bindparam("observer"),
+        _log.observed_at > sa.bindparam("after"),
+        _log.gap_from.is_not(None),
     )
     .order_by(_log.observed_at, _log.sequence)
 )
@@ -112,9 +118,7 @@ def _spans_by_gaps(
     connection: Connection, observer_id: int, scope: Scope, opening: Logged | None, after: int
 ) -> Iterator[Span]:
     start = after if is_watching(opening, after, scope) else None
-    rows = connection.execute(
-        _GAPS, {"observer": observer_id, "after": after}, execution_options={"yield_per": 500}
-    )
+    rows = connection.execute(_GAPS, {"observer": observer_id, "after": after}, execution_options={"yield_per": 500})
     for moment, gap_from, stopped, by_stop in rows:
         if start is not None:
             yield Span(start, max(gap_from, start), "stopped" if by_stop else "silence")
@@ -142,5 +146,3 @@ def last_watching(connection: Connection, observer_id: int, scope: Scope, moment
             end = silence_end(logged, scope)
             return min(until.observed_at, moment if end is None else end - 1)
         until = at_end_of(logged.observed_at - 1)
-
-

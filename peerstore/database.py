@@ -1,9 +1,10 @@
 """Engines and transactions: what is special about SQLite or PostgreSQL stands here alone.
 
-* SQLite: WAL with ``synchronous=FULL``, so that a returned commit is on the disk; writers begin with ``BEGIN IMMEDIATE`` (a deferred
-  transaction that turns into a writer fails at once, whatever the timeout); readers are ``query_only`` and read one snapshot.
-* PostgreSQL: readers read one snapshot (``REPEATABLE READ``, read only); writers lock the observers that they write for and are
-  run again as a whole after a deadlock or a serialization failure.
+* SQLite: WAL with ``synchronous=FULL``, so that a returned commit is on the disk; writers begin with ``BEGIN
+  IMMEDIATE`` (a deferred transaction that turns into a writer fails at once, whatever the timeout); readers are
+  ``query_only`` and read one snapshot.
+* PostgreSQL: readers read one snapshot (``REPEATABLE READ``, read only); writers lock the observers that they write
+  for and are run again as a whole after a deadlock or a serialization failure.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def database_url(database: str | Path | URL) -> URL:
         try:
             url = make_url(database)
         except ArgumentError:
-            raise DatabaseError("the database URL cannot be read: expected a path or dialect://user@host/name") from None
+            raise DatabaseError(
+                "the database URL cannot be read: expected a path or dialect://user@host/name"
+            ) from None
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise DatabaseError(f"{redacted(url)} names an engine that peerstore does not know: use SQLite or PostgreSQL")
     if url.drivername == "postgresql":
@@ -62,7 +65,8 @@ def redacted(url: URL) -> str:
     'postgresql+psycopg://me:***@host/db?sslpassword=***'
     """
     query = {
-        name: "***" if any(word in name.lower() for word in _SECRET_WORDS) else value for name, value in url.query.items()
+        name: "***" if any(word in name.lower() for word in _SECRET_WORDS) else value
+        for name, value in url.query.items()
     }
     return url.set(query=query).render_as_string(hide_password=True)
 
@@ -72,7 +76,8 @@ def _sqlite_url_text(path: str) -> bool:
 
 
 class Database:
-    """One database: a pool of readers, one writer at a time in this process, and the errors of both in our own words."""
+    """One database: a pool of readers, one writer at a time in this process, and the errors of both in our own
+    words."""
 
     def __init__(self, database: str | Path | URL, *, create: bool = True) -> None:
         self.url = database_url(database)
@@ -102,7 +107,9 @@ class Database:
                     f"there is no database at {path}: `peerstore record` or `peerstore upgrade` makes one"
                 )
             if not Path(path).absolute().parent.is_dir():
-                raise DatabaseMissing(f"there is no folder {Path(path).absolute().parent} to make the database {path} in")
+                raise DatabaseMissing(
+                    f"there is no folder {Path(path).absolute().parent} to make the database {path} in"
+                )
 
     @property
     def path(self) -> Path | None:
@@ -192,7 +199,9 @@ class Database:
         if name == "SQLITE_NOTADB":
             return DatabaseError(f"{where} is not an SQLite database")
         if str(name).startswith("SQLITE_CORRUPT"):
-            return DatabaseError(f"{where} is damaged ({said}): nothing was changed; restore a backup, or run `peerstore verify`")
+            return DatabaseError(
+                f"{where} is damaged ({said}): nothing was changed; restore a backup, or run `peerstore verify`"
+            )
         return DatabaseError(f"{where} cannot be used: {said}")
 
     def insert(self, connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -207,7 +216,9 @@ class Database:
 
     @functools.cache  # noqa: B019 - one Database has a handful of tables and lives as long as its store
     def _insert_text(self, table: sa.Table) -> str:
-        return str(sa.insert(table).compile(dialect=_positional(self._writer), column_keys=[c.name for c in table.columns]))
+        return str(
+            sa.insert(table).compile(dialect=_positional(self._writer), column_keys=[c.name for c in table.columns])
+        )
 
     def _insert_new_statement(self, table: sa.Table) -> Any:
         if self.is_sqlite:
@@ -227,7 +238,9 @@ class Database:
 
     def durability(self) -> dict[str, str]:
         """The settings on which "a returned commit is on the disk" rests, as the writing connection has them."""
-        names = ("journal_mode", "synchronous") if self.is_sqlite else ("fsync", "synchronous_commit", "full_page_writes")
+        names = (
+            ("journal_mode", "synchronous") if self.is_sqlite else ("fsync", "synchronous_commit", "full_page_writes")
+        )
         with self._our_errors(), self._writer.connect() as connection:
             asked = "PRAGMA" if self.is_sqlite else "SHOW"
             values = {name: str(connection.exec_driver_sql(f"{asked} {name}").scalar_one()) for name in names}

@@ -1,4 +1,5 @@
-"""The dictionaries, read: from ids to observers, elements and documents. What was read once is kept, since ids never change meaning."""
+"""The dictionaries, read: from ids to observers, elements and documents. What was read once is kept, since ids never
+change meaning."""
 
 from __future__ import annotations
 

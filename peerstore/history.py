@@ -1,4 +1,5 @@
-"""What changed, and when: the changes of the merged presence, and the attribute changes among them, as streams in order of time."""
+"""What changed, and when: the changes of the merged presence, and the attribute changes among them, as streams in
+order of time."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ _LOOK_BACK = 86_400_000_000
 
 @dataclass(slots=True)
 class Gone:
-    """What is remembered of a peer that is absent: its last document, and whether a time without any watcher followed."""
+    """What is remembered of a peer that is absent: its last document, and whether a time without any watcher
+    followed."""
 
     document: int
     dark_since: bool = False
@@ -64,7 +66,9 @@ class Question:
         """The changes in ``[since, until)``, those of one instant in the order of :data:`KINDS` and of keys."""
         unknown = sorted(set(kinds or ()) - set(KINDS))
         if unknown:
-            raise QuestionError(f"there is no kind of change named {', '.join(unknown)}: the kinds are {', '.join(KINDS)}")
+            raise QuestionError(
+                f"there is no kind of change named {', '.join(unknown)}: the kinds are {', '.join(KINDS)}"
+            )
         walk = Walk(self.connection, self.dictionary, self.scope, self.after, self.until, self.elements)
         if self._from_the_start:
             self._first_seen.update(dict.fromkeys(walk.shown, self.after))
@@ -113,7 +117,7 @@ class Question:
         before, after = moment.changed[number]
         if after is None:
             assert before is not None
-            self._gone[number] = Gone(before)
+            self._gone[number] = Gone(before, gap)
             yield Change("disappeared", at, key, observer=who, across_gap=gap, reason=reason)
             return
         across_absence = before is None
@@ -144,13 +148,11 @@ class Question:
         return differences(documents[before].value, documents[after].value)
 
     def _learned(self, number: int, at: int, path: str, document: int, before: Json, after: Json) -> bool:
-        """Rule 10: an unknown became known."""
-        if after is ABSENT or after is None:
-            return False
+        """Rule 10: an unknown became known. Within metadata, null is a value like any other."""
         if path in _LEARNED_FIELDS:
-            return before is ABSENT or before is None
+            return (before is ABSENT or before is None) and not (after is ABSENT or after is None)
         field = path.split("/", 2)[1]
-        if field not in _METADATA_FIELDS:
+        if field not in _METADATA_FIELDS or (path == f"/{field}" and not after):
             return False
         value: Any = self.dictionary.documents(self.connection, [document])[document].value
         return not value.get(field) and at - self._seen_first(number) < _FIRST_MINUTE
@@ -182,7 +184,7 @@ def _last_of(walk: Walk, number: int) -> Gone | None:
     for moment in walk:
         before, after = moment.changed.get(number, (present, present))
         if after is None and before is not None:
-            gone = Gone(before)
+            gone = Gone(before, not moment.lit_before)
         elif after is not None:
             gone = None
         if gone is not None and not moment.lit:
@@ -231,8 +233,10 @@ def attribute_changes(question: Question) -> Iterator[AttributeChange]:
 
 def elements_of_peer(connection: DatabaseConnection, peer: str) -> list[int]:
     """The ids of a peer and of every connection with an end at it."""
-    statement = sa.select(element.c.id).where(element.c.peer1 == peer).union(
-        sa.select(element.c.id).where(element.c.peer2 == peer)
+    statement = (
+        sa.select(element.c.id)
+        .where(element.c.peer1 == peer)
+        .union(sa.select(element.c.id).where(element.c.peer2 == peer))
     )
     return list(connection.execute(statement).scalars())
 
@@ -268,8 +272,6 @@ def _differ(before: Presence, after: Presence) -> bool:
     if before.peers != after.peers or before.connections != after.connections:
         return True
     return [each.watching for each in before.observers] != [each.watching for each in after.observers]
-
-
 
 
 def known_peers(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, at: int) -> Iterator[KnownPeer]:

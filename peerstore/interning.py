@@ -1,7 +1,7 @@
 """The dictionaries, written: from observers, elements and documents to ids, making those that are new.
 
-Only :mod:`peerstore.recording` uses it, inside its transaction. Ids that were made in a transaction that failed may be given
-again to something else, so after a failure :meth:`Interning.forget` drops what was kept.
+Only :mod:`peerstore.recording` uses it, inside its transaction. Ids that were made in a transaction that failed may be
+given again to something else, so after a failure :meth:`Interning.forget` drops what was kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def element_digest(item: Element) -> bytes:
 
 
 class Interning:
-    """Ids of elements, documents and observers; new ones are inserted. Bounded in memory; used by one thread at a time."""
+    """Ids of elements, documents and observers; new ones are inserted. Bounded in memory; used by one thread at a
+    time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

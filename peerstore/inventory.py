@@ -180,5 +180,3 @@ def _ends(connection: Connection, number: int) -> tuple[str, str]:
     first = connection.execute(sa.select(sa.func.min(log.observed_at)).where(log.observer_id == number)).scalar_one()
     last = last_logged(connection, number, AFTER_ALL)
     return iso(first), iso(first if last is None else last.observed_at)
-
-

@@ -1,8 +1,9 @@
 """Keyframes: a whole state (element id to document id) packed into few bytes.
 
-Form 1 and 2: one byte with the form's number, then a zlib stream of two columns, one after the other: the element ids in
-ascending order as differences, and the document ids. Each column is an array of little-endian unsigned integers (form 1: 4 bytes, form 2: 8), stored
-byte plane by byte plane (all lowest bytes first), which zlib packs about twice as well as the integers themselves.
+Form 1 and 2: one byte with the form's number, then a zlib stream of two columns, one after the other: the element ids
+in ascending order as differences, and the document ids. Each column is an array of little-endian unsigned integers
+(form 1: 4 bytes, form 2: 8), stored byte plane by byte plane (all lowest bytes first), which zlib packs about twice as
+well as the integers themselves.
 """
 
 from __future__ import annotations

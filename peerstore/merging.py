@@ -1,8 +1,8 @@
 """Merged presence: what several observers hold, as one (rule 12 of the time model).
 
-A peer or connection is present if any watching observer holds it. A peer's attributes come from its own report if it is itself a watching
-observer that holds itself, else from the watching observer whose version of it began last (a tie: the smaller observer key).
-The view of one observer is the merged presence of that observer alone.
+A peer or connection is present if any watching observer holds it. A peer's attributes come from its own report if it
+is itself a watching observer that holds itself, else from the watching observer whose version of it began last (a tie:
+the smaller observer key). The view of one observer is the merged presence of that observer alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Holders:
                 del self.by_element[element]
 
     def document(self, element: int, begins: Begins) -> int | None:
-        """The document of an element in the merged presence; ``None`` if it is absent. Of a connection: any one of the holders' documents."""
+        """The document of an element in the merged presence; ``None`` if it is absent. Of a connection: any one of the
+        holders' documents."""
         holders = self.by_element.get(element)
         if holders is None:
             return None

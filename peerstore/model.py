@@ -192,10 +192,10 @@ class Peer:
 class Connection:
     """An undirected, typed link between two peers.
 
-    Its identity is (``peer1``, ``peer2``, ``type``, ``id``), ``peer1 <= peer2`` in byte order. ``listed_by`` names the peers in whose
-    lists it stands; ``seen_by`` the watching observers that report it. ``flags`` holds ``self_link`` where both ends
-    are one peer and ``unknown_peer`` where an end is not among the presence's peers. ``extra`` holds fields that peerstore does not
-    know; where the two ends' listings differ in them, ``extra_by`` holds each lister's.
+    Its identity is (``peer1``, ``peer2``, ``type``, ``id``), ``peer1 <= peer2`` in byte order. ``listed_by`` names the
+    peers in whose lists it stands; ``seen_by`` the watching observers that report it. ``flags`` holds ``self_link``
+    where both ends are one peer and ``unknown_peer`` where an end is not among the presence's peers. ``extra`` holds
+    fields that peerstore does not know; where the two ends' listings differ in them, ``extra_by`` holds each lister's.
     """
 
     id: str
@@ -232,7 +232,8 @@ class ObserverState:
     """What an answer rests on, for one observer.
 
     ``observed_at`` is the time of its observation in force (``None``: it had not spoken), ``age`` the time since then.
-    ``watching`` is false before its first observation, after a stop marker, and once it has been silent for longer than its limit.
+    ``watching`` is false before its first observation, after a stop marker, and once it has been silent for longer
+    than its limit.
     """
 
     observer: str
@@ -260,12 +261,12 @@ ChangeKind = Literal[
 class Change:
     """One thing that changed at one instant.
 
-    ``kind``: ``appeared`` / ``disappeared`` (a peer), ``connected`` / ``disconnected`` (a connection), ``changed`` (one
-    attribute of a peer, at ``path``), ``observer_started`` / ``observer_stopped`` (watching began or ended).
-    ``observer`` is the observer whose view it is or, of the merged presence, the first (in byte order) whose report made the change.
-    ``across_absence``: the peer was away since ``before`` held. ``across_gap``: nobody was watching just before. ``learned``: an unknown became
-    known. ``reason`` of a stop: ``stopped`` (a marker) or ``silence``; of a disappearance from the merged presence: ``left``,
-    or why the last observer that saw it no longer counts.
+    ``kind``: ``appeared`` / ``disappeared`` (a peer), ``connected`` / ``disconnected`` (a connection), ``changed``
+    (one attribute of a peer, at ``path``), ``observer_started`` / ``observer_stopped`` (watching began or ended).
+    ``observer`` is the observer whose view it is or, of the merged presence, the first (in byte order) whose report
+    made the change. ``across_absence``: the peer was away since ``before`` held. ``across_gap``: nobody was watching
+    just before. ``learned``: an unknown became known. ``reason`` of a stop: ``stopped`` (a marker) or ``silence``; of
+    a disappearance from the merged presence: ``left``, or why the last observer that saw it no longer counts.
     """
 
     kind: ChangeKind
@@ -307,8 +308,8 @@ class Change:
 class AttributeChange:
     """One attribute of one peer took another value: against the last value seen while the peer was present.
 
-    ``path`` is a JSON Pointer within the peer (``/device_name``, ``/peer_metadata/role``); objects are descended into, arrays
-    compared whole; a missing value is :data:`peerstore.ABSENT`. The flags are as in :class:`Change`.
+    ``path`` is a JSON Pointer within the peer (``/device_name``, ``/peer_metadata/role``); objects are descended into,
+    arrays compared whole; a missing value is :data:`peerstore.ABSENT`. The flags are as in :class:`Change`.
     """
 
     peer_key: str
@@ -343,8 +344,9 @@ EndReason = Literal["left", "stopped", "silence"]
 class Session:
     """An unbroken presence of a peer over ``[start, end)``, after gaps shorter than the grace were joined.
 
-    ``end`` is ``None`` while it still holds. ``end_reason``: ``left`` (an observation without it), ``stopped`` or ``silence`` (the
-    last observer that saw it stopped watching: what came next is unknown), ``None`` while it holds. ``gaps`` counts the joined ones.
+    ``end`` is ``None`` while it still holds. ``end_reason``: ``left`` (an observation without it), ``stopped`` or
+    ``silence`` (the last observer that saw it stopped watching: what came next is unknown), ``None`` while it holds.
+    ``gaps`` counts the joined ones.
     """
 
     peer_key: str
@@ -407,8 +409,9 @@ class AttributeDifference:
 class Difference:
     """What is different at ``until`` from what was at ``since``: the net of all changes in ``(since, until]``.
 
-    Where nobody was watching at one of the moments, the last state known before it stands in, since unobserved is not absent;
-    ``since_known_at`` and ``until_known_at`` name the moments that were really compared (``None``: nothing was known yet).
+    Where nobody was watching at one of the moments, the last state known before it stands in, since unobserved is not
+    absent; ``since_known_at`` and ``until_known_at`` name the moments that were really compared (``None``: nothing was
+    known yet).
     """
 
     since: datetime
@@ -447,8 +450,8 @@ class Difference:
 class KnownPeer:
     """A peer that the store has ever heard of: its last known attributes, first and last times of presence.
 
-    ``first_seen`` and ``last_seen`` bound its presence in any observer's view; ``last_seen`` is the last moment at which
-    an observation confirmed it. ``present`` says whether it is present at the time of the question.
+    ``first_seen`` and ``last_seen`` bound its presence in any observer's view; ``last_seen`` is the last moment at
+    which an observation confirmed it. ``present`` says whether it is present at the time of the question.
     """
 
     peer: Peer
@@ -490,7 +493,8 @@ class Reject:
     """Something that was refused and kept aside.
 
     ``kind``: ``rejected`` (could not be read) or ``conflict`` (another graph stands under the same observer, time and
-    sequence). ``content`` is the line as it came, whole, unless it was longer than the limit on a line (``complete`` is then false).
+    sequence). ``content`` is the line as it came, whole, unless it was longer than the limit on a line (``complete``
+    is then false).
     """
 
     id: int

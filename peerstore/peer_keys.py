@@ -36,8 +36,11 @@ def canonical_peer_key(value: object) -> str:
     Text becomes another text only where it clearly spells a Ditto key (``pk`` or bare base64, base64url, hex); every
     other text is the key that its source gave, and stays. :class:`~peerstore.errors.InputError` for what is no key.
 
-    >>> canonical_peer_key("0287028243" + "02" + "00" * 32)
-    'pkAocCgkMCAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'
+    >>> key = bytes.fromhex("0287028243" + "02" + "11" * 32)
+    >>> canonical_peer_key(key)
+    'pkAocCgkMCERERERERERERERERERERERERERERERERERERERERERE'
+    >>> canonical_peer_key(key.hex()) == canonical_peer_key(list(key)) == canonical_peer_key(key)
+    True
     >>> canonical_peer_key("badge-164"), canonical_peer_key([1, 2, 3])
     ('badge-164', 'pkAQID')
     """

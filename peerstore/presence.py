@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 class Presence:
     """What was known of the mesh at one instant, of one observer or merged over several.
 
-    ``peers`` maps peer keys, in byte order, to peers, the local peers among them; ``connections`` is sorted; ``observers`` names, for each
-    observer, the observation that the answer rests on. Where no observer was watching, ``peers`` and
-    ``connections`` are empty and ``watched`` is false: unobserved, which is not the same as absent.
+    ``peers`` maps peer keys, in byte order, to peers, the local peers among them; ``connections`` is sorted;
+    ``observers`` names, for each observer, the observation that the answer rests on. Where no observer was watching,
+    ``peers`` and ``connections`` are empty and ``watched`` is false: unobserved, which is not the same as absent.
     """
 
     at: datetime
@@ -76,7 +76,8 @@ class Presence:
         )
 
     def to_networkx(self) -> networkx.MultiGraph[str]:
-        """A networkx multigraph: peers as nodes, connections as edges by their (type, id); attributes as in the JSON."""
+        """A networkx multigraph: peers as nodes, connections as edges by their (type, id); attributes as in the
+        JSON."""
         try:
             import networkx
         except ImportError as error:
@@ -156,10 +157,9 @@ def begins_by_rows(connection: DatabaseConnection, scope: Scope, in_force: Mappi
     return begins
 
 
-def version_begin(
-    connection: DatabaseConnection, scope: Scope, observer: int, element: int, position: Position
-) -> int:
-    """Since when every graph of an observer, up to a position at which it holds an element, has held it with equal attributes."""
+def version_begin(connection: DatabaseConnection, scope: Scope, observer: int, element: int, position: Position) -> int:
+    """Since when every graph of an observer, up to a position at which it holds an element, has held it with equal
+    attributes."""
     row = last_row(connection, observer, element, position)
     assert row is not None
     if scope.known_at is None:

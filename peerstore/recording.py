@@ -1,12 +1,13 @@
 """Recording: the one module that writes history.
 
-A batch of observations is one transaction. Within it each observer's new observations are merged into its chain of observations, ordered
-by (observed_at, sequence), in runs. A run walks the stored and the new observations of a stretch of the chain together
-(:mod:`peerstore.chain`):
+A batch of observations is one transaction. Within it each observer's new observations are merged into its chain of
+observations, ordered by (observed_at, sequence), in runs. A run walks the stored and the new observations of a stretch
+of the chain together (:mod:`peerstore.chain`):
 
 * a new observation gets change rows against the state before it;
-* a stored one that follows a new one is mended: its rows are brought to what now differs from the state before it. What its graph was
-  does not change, so keyframes never become wrong and nothing beyond the next stored graph is touched;
+* a stored one that follows a new one is mended: its rows are brought to what now differs from the state before it.
+  What its graph was does not change, so keyframes never become wrong and nothing beyond the next stored graph is
+  touched;
 * one that is already there is a duplicate if its graph is the same, else a conflict.
 
 So the stored rows depend on the set of observations alone, not on the order in which they came (the algorithm of
@@ -48,7 +49,8 @@ from peerstore.tables import element_change, keyframe, observation_log, observer
 from peerstore.times import micros
 
 KEYFRAME_FLOOR = 64
-"""A keyframe follows once the change rows since the last one are as many as the live elements, but at least this many."""
+"""A keyframe follows once the change rows since the last one are as many as the live elements, but at least this
+many."""
 
 _MOST_CURSORS = 1_000
 
@@ -199,9 +201,7 @@ class _Batch:
             statement = sa.update(observer).where(observer.c.id == sa.bindparam("recorded_observer"))
             connection.execute(statement, recorded)
 
-    def keep_aside(
-        self, connection: Connection, refused: Sequence[Refused], now: Callable[[Connection], int]
-    ) -> None:
+    def keep_aside(self, connection: Connection, refused: Sequence[Refused], now: Callable[[Connection], int]) -> None:
         """Keep what was refused, once each however often it comes."""
         if not refused:
             return
@@ -274,7 +274,9 @@ class _Observing:
 
     def merge(self, items: list[Item]) -> None:
         """Merge new observations, in any order, into the chain."""
-        items = sorted(items, key=lambda item: item.position)  # stable: of two at one place the one given first is first
+        items = sorted(
+            items, key=lambda item: item.position
+        )  # stable: of two at one place the one given first is first
         tail = last_logged(self._connection, self._observer_id, AFTER_ALL)
         late = 0 if tail is None else bisect_right(items, tail.position, key=lambda item: item.position)
         if late < len(items):

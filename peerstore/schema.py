@@ -1,8 +1,8 @@
 """The schema's life: which revision a database is at, and bringing it to the newest one.
 
-The revisions are Alembic's, in the top-level folder ``migrations/`` of a checkout and in ``peerstore/migrations`` of an installed
-package. All of an upgrade happens in one transaction: it happened or it did not, on both engines; several processes that
-open a new database at once wait for each other (SQLite: the write lock; PostgreSQL: an advisory lock).
+The revisions are Alembic's, in the top-level folder ``migrations/`` of a checkout and in ``peerstore/migrations`` of
+an installed package. All of an upgrade happens in one transaction: it happened or it did not, on both engines; several
+processes that open a new database at once wait for each other (SQLite: the write lock; PostgreSQL: an advisory lock).
 """
 
 from __future__ import annotations
@@ -89,7 +89,11 @@ def _run_revisions(connection: Connection) -> None:
 
 
 def _introduce(database: Database, connection: Connection) -> None:
-    facts = {"store_id": str(uuid.uuid4()), "created_at": iso(datetime.now(UTC)), "created_by": f"peerstore {_version()}"}
+    facts = {
+        "store_id": str(uuid.uuid4()),
+        "created_at": iso(datetime.now(UTC)),
+        "created_by": f"peerstore {_version()}",
+    }
     connection.execute(sa.insert(store_info), [{"name": name, "value": value} for name, value in facts.items()])
     if database.is_sqlite:
         connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -116,7 +120,9 @@ def _refuse_foreign(database: Database, connection: Connection) -> None:
 def _refuse_newer(database: Database, found: str | None) -> None:
     from alembic.script import ScriptDirectory
 
-    if found is not None and found not in {script.revision for script in ScriptDirectory(str(migrations_folder())).walk_revisions()}:
+    if found is not None and found not in {
+        script.revision for script in ScriptDirectory(str(migrations_folder())).walk_revisions()
+    }:
         raise SchemaError(
             f"{redacted(database.url)} is at schema {found}, made by a newer peerstore; this one knows up to {HEAD}:"
             " pip install --upgrade peerstore"

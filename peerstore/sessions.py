@@ -1,7 +1,8 @@
 """Sessions: unbroken presences of peers and connections, as a stream.
 
-A session ends where the merged presence loses the element, and where nobody watches any more; it is joined with the next if the gap
-between them is shorter than the grace. Each is given once it cannot be joined any more; those that still hold come last.
+A session ends where the merged presence loses the element, and where nobody watches any more; it is joined with the
+next if the gap between them is shorter than the grace. Each is given once it cannot be joined any more; those that
+still hold come last.
 """
 
 from __future__ import annotations
@@ -134,7 +135,8 @@ class Sessions:
             yield stay
 
     def _mend_starts(self, numbers: list[int], after: int, at: int) -> None:
-        """Give stays that may have begun before the walk did (in progress, or within the grace of an earlier end) their true starts."""
+        """Give stays that may have begun before the walk did (in progress, or within the grace of an earlier end)
+        their true starts."""
         step = max(_LOOK_BACK, 4 * self._grace)
         while numbers and after >= EARLIEST:
             start = max(after - step, EARLIEST - 1)

@@ -1,8 +1,8 @@
 """The state of one observer: which observation is in force at an instant, and what its graph was.
 
-The only place, beside recording, that knows keyframes: the state after an observation is the last keyframe at or before it
-and the change rows from there on (Aion's and the HANA timeline index' way: see ``docs/decisions/0002-storage-layout.md``).
-Positions are (observed_at, sequence): a total order within one observer.
+The only place, beside recording, that knows keyframes: the state after an observation is the last keyframe at or
+before it and the change rows from there on (Aion's and the HANA timeline index' way: see
+``docs/decisions/0002-storage-layout.md``). Positions are (observed_at, sequence): a total order within one observer.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def _place(table: sa.Table) -> sa.Tuple:
 
 
 def _bound(name: str) -> sa.Tuple:
-    return sa.tuple_(sa.bindparam(f"{name}_at", type_=sa.BigInteger), sa.bindparam(f"{name}_sequence", type_=sa.BigInteger))
+    return sa.tuple_(
+        sa.bindparam(f"{name}_at", type_=sa.BigInteger), sa.bindparam(f"{name}_sequence", type_=sa.BigInteger)
+    )
 
 
 _log = observation_log.c
@@ -116,7 +118,9 @@ def at_end_of(moment: int) -> Position:
     return Position(moment, GREATEST_SEQUENCE)
 
 
-def last_logged(connection: Connection, observer_id: int, until: Position, known_at: int | None = None) -> Logged | None:
+def last_logged(
+    connection: Connection, observer_id: int, until: Position, known_at: int | None = None
+) -> Logged | None:
     """The observer's last observation at or before a position, as known at ``known_at``."""
     values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
     if known_at is None:
@@ -127,7 +131,8 @@ def last_logged(connection: Connection, observer_id: int, until: Position, known
 
 
 def last_graph(connection: Connection, observer_id: int, until: Position, known_at: int | None = None) -> Logged | None:
-    """The observer's last observation with a graph (no stop marker) at or before a position, as known at ``known_at``."""
+    """The observer's last observation with a graph (no stop marker) at or before a position, as known at
+    ``known_at``."""
     logged = last_logged(connection, observer_id, until, known_at)
     while logged is not None and logged.stopped:
         before = Position(logged.observed_at, logged.sequence - 1)
@@ -175,7 +180,8 @@ def keyframe_after(connection: Connection, observer_id: int, after: Position) ->
 
 
 def state_at(connection: Connection, observer_id: int, position: Position) -> tuple[State, int]:
-    """The graph of the observation in force at a position (a stop marker leaves it), and how many change rows that took.
+    """The graph of the observation in force at a position (a stop marker leaves it), and how many change rows that
+    took.
 
     Costs one keyframe and the changes since it, whatever the length of the history.
     """

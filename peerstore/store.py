@@ -68,15 +68,17 @@ class Given(NamedTuple):
 
 
 class PeerStore:
-    """A persistent history of presence. Open one with :func:`peerstore.open`; close it, or use it as a context manager.
+    """A persistent history of presence. Open one with :func:`peerstore.open`; close it, or use it as a context
+    manager.
 
-    Safe to use from several threads; several processes may use one database at once. Iterators that questions return read one snapshot
-    of the database, and hold a connection until they are exhausted or closed.
+    Safe to use from several threads; several processes may use one database at once. Iterators that questions return
+    read one snapshot of the database, and hold a connection until they are exhausted or closed.
 
-    Arguments that mean the same everywhere: ``observer``, one observer's key (``None``: the merged presence of all); ``known_at``: answer from what was
-    recorded by then; ``max_silence`` (a timedelta or seconds): how long an observer may be silent and still count as
-    watching, instead of what it declared (``timedelta.max``: for ever); ``since`` and ``until``: a half-open range ``[since, until)``. Times
-    are aware datetimes. An observer or peer that was never recorded is no error: it is unobserved, or absent.
+    Arguments that mean the same everywhere: ``observer``, one observer's key (``None``: the merged presence of all);
+    ``known_at``: answer from what was recorded by then; ``max_silence`` (a timedelta or seconds): how long an observer
+    may be silent and still count as watching, instead of what it declared (``timedelta.max``: for ever); ``since`` and
+    ``until``: a half-open range ``[since, until)``. Times are aware datetimes. An observer or peer that was never
+    recorded is no error: it is unobserved, or absent.
     """
 
     def __init__(self, database: Database, clock: Callable[[], datetime] | None = None) -> None:
@@ -112,8 +114,9 @@ class PeerStore:
     ) -> Recorded:
         """Record one presence graph, durably, before returning; ``graph`` ``None``: the observer stopped.
 
-        Recording the same again is a no-op (``duplicate``); another graph under the same observer, time and sequence is a
-        ``conflict``: kept aside (:meth:`rejects`), and the first one stays. :class:`~peerstore.errors.InputError` if the graph cannot be read.
+        Recording the same again is a no-op (``duplicate``); another graph under the same observer, time and sequence
+        is a ``conflict``: kept aside (:meth:`rejects`), and the first one stays. :class:`~peerstore.errors.InputError`
+        if the graph cannot be read.
         """
         if isinstance(graph, bytes | str):
             graph = _parsed(graph)
@@ -129,7 +132,8 @@ class PeerStore:
         return result
 
     def record_many(self, observations: Iterable[Envelope]) -> Summary:
-        """Record envelopes (mappings, or JSON texts: see ``contract``: :mod:`peerstore.envelope`), a batch a transaction.
+        """Record envelopes (mappings, or JSON texts: see ``contract``: :mod:`peerstore.envelope`), a batch a
+        transaction.
 
         What cannot be read is kept aside (:meth:`rejects`) under its number in the iterable, and the rest goes on.
         Each batch is durable once the next is begun; with :meth:`record` an observation is durable at once.
@@ -148,10 +152,11 @@ class PeerStore:
         stamp: datetime | None = None,
         on_refused: Callable[[Line, str], None] | None = None,
     ) -> Summary:
-        """Record lines of NDJSON in one transaction; ``observer`` and ``max_silence`` stand in where a line names none.
+        """Record lines of NDJSON in one transaction; ``observer`` and ``max_silence`` stand in where a line names
+        none.
 
-        ``stamp`` is the time of a bare presence graph without an envelope. Lines that cannot be recorded are kept aside with their source,
-        number and reason, and told to ``on_refused``.
+        ``stamp`` is the time of a bare presence graph without an envelope. Lines that cannot be recorded are kept
+        aside with their source, number and reason, and told to ``on_refused``.
         """
         summary = Summary()
         with self._reading:
@@ -168,7 +173,9 @@ class PeerStore:
         refusals = self._add(summary, readable, refused)
         if on_refused is not None:
             for each in refusals:
-                on_refused(Line(each.source, each.line, each.content, each.complete, len(each.content), None), each.reason)
+                on_refused(
+                    Line(each.source, each.line, each.content, each.complete, len(each.content), None), each.reason
+                )
         return summary
 
     def _batches(self, given: Iterable[Given]) -> Iterator[tuple[list[tuple[Given, Observation]], list[Refused]]]:
@@ -237,7 +244,8 @@ class PeerStore:
             yield from inventory.rejects(connection)
 
     def retry_rejects(self) -> Summary:
-        """Try again to record what could not be read (after an update of peerstore, say); what succeeds is no longer kept aside."""
+        """Try again to record what could not be read (after an update of peerstore, say); what succeeds is no longer
+        kept aside."""
         summary = Summary()
         with self._database.reading() as connection:
             kept = [each for each in inventory.rejects(connection) if each.kind == "rejected"]
@@ -262,7 +270,8 @@ class PeerStore:
         known_at: datetime | None = None,
         max_silence: timedelta | float | None = None,
     ) -> Presence:
-        """Who was in the mesh at an instant: the view of one observer, or the merged presence of all that were watching."""
+        """Who was in the mesh at an instant: the view of one observer, or the merged presence of all that were
+        watching."""
         moment = micros(at)
         with self._asking(observer, known_at, max_silence) as (connection, scope):
             return presence_at(connection, self._dictionary, scope, moment)
@@ -330,7 +339,8 @@ class PeerStore:
         known_at: datetime | None = None,
         max_silence: timedelta | float | None = None,
     ) -> Iterator[Presence]:
-        """The presence at ``since``, then at every instant before ``until`` at which it changed; or at every ``step``."""
+        """The presence at ``since``, then at every instant before ``until`` at which it changed; or at every
+        ``step``."""
         begin, end = micros(since), micros(until)
         stride = duration_micros(step)
         if begin > end:
@@ -355,7 +365,8 @@ class PeerStore:
         max_silence: timedelta | float | None = None,
         known_at: datetime | None = None,
     ) -> Iterator[Session]:
-        """The sessions of peers that overlap ``[since, until)``, with their true starts and ends; as they end, then those that hold."""
+        """The sessions of peers that overlap ``[since, until)``, with their true starts and ends; as they end, then
+        those that hold."""
         window, pause = _window(since, until), duration_micros(grace) or 0
         key = None if peer is None else canonical_peer_key(peer)
 
@@ -408,7 +419,8 @@ class PeerStore:
             yield from known_peers(connection, self._dictionary, scope, moment)
 
     def resolve_peer(self, name: str) -> str:
-        """The key of the peer with this key, unique prefix of a key, or unique device name; :class:`~peerstore.errors.UnknownPeer`."""
+        """The key of the peer with this key, unique prefix of a key, or unique device name;
+        :class:`~peerstore.errors.UnknownPeer`."""
         with self._database.reading() as connection:
             return inventory.resolve_peer(connection, name)
 
@@ -474,13 +486,12 @@ def open(  # noqa: A001 - the name of the contract
 ) -> PeerStore:
     """Open a store: a path of an SQLite file, or a SQLAlchemy URL (``postgresql+psycopg://...``).
 
-    Creates the database if there is none (unless ``create`` is false: then :class:`~peerstore.errors.DatabaseMissing`) and upgrades an older one.
-    ``:memory:`` is a private store that vanishes on close. ``clock`` gives the store's time (``recorded_at``); by default the
-    system's, on PostgreSQL the server's.
+    Creates the database if there is none (unless ``create`` is false: then :class:`~peerstore.errors.DatabaseMissing`)
+    and upgrades an older one. ``:memory:`` is a private store that vanishes on close. ``clock`` gives the store's time
+    (``recorded_at``); by default the system's, on PostgreSQL the server's.
 
     >>> with open(":memory:") as store:
-    ...     store.status().observations
-    0
+    ...     store.status().observations 0
     """
     return PeerStore(Database(database, create=create), clock)
 

@@ -1,9 +1,9 @@
 """The tables, each column commented with its meaning and unit. ``docs/schema.md`` is generated from here.
 
-Layout (why: ``docs/decisions/0002-storage-layout.md``): an observation log holds every observation; change rows hold, for each
-observation, only the elements that differ from the observation before it; keyframes hold the whole state now and
-then, so that reading the state at any instant costs one keyframe and the few changes after it. Dictionaries hold each observer,
-peer, connection and document once.
+Layout (why: ``docs/decisions/0002-storage-layout.md``): an observation log holds every observation; change rows hold,
+for each observation, only the elements that differ from the observation before it; keyframes hold the whole state now
+and then, so that reading the state at any instant costs one keyframe and the few changes after it. Dictionaries hold
+each observer, peer, connection and document once.
 
 To be distributed later without a redesign, every table that grows with observations begins its keys with the observer;
 the others are small dictionaries; there are no triggers and no cascades (``tests/test_schema.py`` holds these rules).
@@ -98,9 +98,13 @@ observation_log = Table(
     "observation_log",
     metadata,
     Column("observer_id", _integer, ForeignKey(observer.c.id), primary_key=True, comment="Who observed."),
-    Column("observed_at", _integer, primary_key=True, comment="Valid time: microseconds since 1970 UTC, observer's clock."),
+    Column(
+        "observed_at", _integer, primary_key=True, comment="Valid time: microseconds since 1970 UTC, observer's clock."
+    ),
     Column("sequence", _integer, primary_key=True, comment="Order among observations of one instant; 0 unless given."),
-    Column("recorded_at", _integer, nullable=False, comment="Transaction time: microseconds since 1970 UTC, store's clock."),
+    Column(
+        "recorded_at", _integer, nullable=False, comment="Transaction time: microseconds since 1970 UTC, store's clock."
+    ),
     Column("stopped", _small, nullable=False, comment="1: a stop marker (graph null); 0: a presence graph."),
     Column("max_silence", _integer, comment="Declared limit of silence in microseconds; null: none declared."),
     Column(
@@ -134,7 +138,9 @@ element_change = Table(
     "element_change",
     metadata,
     Column("observer_id", _integer, primary_key=True, comment="Whose view changed."),
-    Column("observed_at", _integer, primary_key=True, comment="The observation that shows it: microseconds since 1970 UTC."),
+    Column(
+        "observed_at", _integer, primary_key=True, comment="The observation that shows it: microseconds since 1970 UTC."
+    ),
     Column("sequence", _integer, primary_key=True, comment="The observation that shows it: its sequence."),
     Column("element_id", _integer, _refers(element, "element"), primary_key=True, comment="What changed."),
     Column("document_id", _integer, _refers(document, "document"), comment="Its document from here on; null: absent."),
@@ -178,13 +184,17 @@ reject = Table(
     metadata,
     Column("id", _integer, primary_key=True, comment="Surrogate id."),
     Column("digest", LargeBinary, nullable=False, unique=True, comment="First 16 bytes of SHA-256 of where and what."),
-    Column("kind", _key, nullable=False, comment="rejected (could not be read) or conflict (contradicts a stored one)."),
+    Column(
+        "kind", _key, nullable=False, comment="rejected (could not be read) or conflict (contradicts a stored one)."
+    ),
     Column("source", Text, nullable=False, comment="The file, '-' for standard input, or the call."),
     Column("line", _integer, nullable=False, comment="Line number in the source, from 1."),
     Column("reason", Text, nullable=False, comment="One sentence."),
     Column("recorded_at", _integer, nullable=False, comment="When it was refused: microseconds since 1970 UTC."),
     Column("content", LargeBinary, nullable=False, comment="The line as it came."),
-    Column("complete", _small, nullable=False, comment="1: content is whole; 0: the line was over the limit and is cut."),
+    Column(
+        "complete", _small, nullable=False, comment="1: content is whole; 0: the line was over the limit and is cut."
+    ),
     CheckConstraint("kind IN ('rejected', 'conflict')", name="kind"),
     comment="What was refused, kept aside.",
     sqlite_strict=True,

@@ -1,7 +1,7 @@
 """The change rows of few elements, by the timeline index, without reading those of the others.
 
-The index is led by the day, so that recording writes to few of its pages at a time; a reader hops from day to day that has
-rows, by a recursive query (a loose index scan), and within each day to the element.
+The index is led by the day, so that recording writes to few of its pages at a time; a reader hops from day to day that
+has rows, by a recursive query (a loose index scan), and within each day to the element.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ ROWS = _rows()
 def element_rows(
     connection: Connection, observer_id: int, elements: Collection[int], after: Position, until: Position
 ) -> Sequence[ChangeRow]:
-    """The change rows of some elements in ``(after, until]``: (observed_at, sequence, element, document, previous), in order."""
+    """The change rows of some elements in ``(after, until]``: (observed_at, sequence, element, document, previous), in
+    order."""
     days = {"from_day": max(after.observed_at // DAY, -(2**40)), "to_day": min(until.observed_at // DAY, 2**40)}
     found = connection.execute(ROWS, {"observer": observer_id, "ids": list(elements), **days}).all()
     rows = [row for row in found if after < (row[0], row[1]) <= until]
@@ -62,7 +63,8 @@ def element_rows(
 
 
 def last_row(connection: Connection, observer_id: int, element: int, until: Position) -> ChangeRow | None:
-    """The last change row of an element at or before a position. Looks back in steps that grow, so costs what lies between."""
+    """The last change row of an element at or before a position. Looks back in steps that grow, so costs what lies
+    between."""
     end, step = until, 4 * DAY
     while True:
         start = at_end_of(max(end.observed_at - step, -(2**62)))
@@ -75,10 +77,14 @@ def last_row(connection: Connection, observer_id: int, element: int, until: Posi
 
 
 def _rows_before(connection: Connection, observer_id: int, until: Position) -> bool:
-    statement = sa.select(_change.day).where(
-        _change.observer_id == _observer, sa.tuple_(_change.observed_at, _change.sequence) <= sa.tuple_(
-            sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("sequence", type_=sa.BigInteger)
+    statement = (
+        sa.select(_change.day)
+        .where(
+            _change.observer_id == _observer,
+            sa.tuple_(_change.observed_at, _change.sequence)
+            <= sa.tuple_(sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("sequence", type_=sa.BigInteger)),
         )
-    ).limit(1)
+        .limit(1)
+    )
     values = {"observer": observer_id, "at": until.observed_at, "sequence": until.sequence}
     return connection.execute(statement, values).first() is not None

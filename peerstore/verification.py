@@ -1,7 +1,8 @@
 """Verification: what is stored, held against itself. Never writes.
 
-Documents and elements against their digests; each observer's chain of change rows against itself (what a row calls the document before must be
-it); keyframes against the changes; ``gap_from`` against the log; the engine's own checks of structure and of foreign keys.
+Documents and elements against their digests; each observer's chain of change rows against itself (what a row calls the
+document before must be it); keyframes against the changes; ``gap_from`` against the log; the engine's own checks of
+structure and of foreign keys.
 """
 
 from __future__ import annotations
@@ -123,9 +124,7 @@ class _Chain:
     def _rows(self, table: sa.Table) -> Iterator[Any]:
         columns = table.c
         statement = (
-            sa.select(table)
-            .where(columns.observer_id == self._number)
-            .order_by(columns.observed_at, columns.sequence)
+            sa.select(table).where(columns.observer_id == self._number).order_by(columns.observed_at, columns.sequence)
         )
         return iter(self._connection.execute(statement, execution_options={"yield_per": 1000}))
 

@@ -1,11 +1,12 @@
 """Walking the merged presence forward in time: a function of the instant, as the moments at which it changes.
 
-Each observer gives a stream of events (its graph changed; it began to watch; it stopped), in order of time, from the change rows and the
-spans of watching. The walk merges the streams, keeps every observer's state and what the watching ones hold, and tells, at each instant at
-which anything happens, which elements changed in the merged presence. It holds the live state and streams the rest.
+Each observer gives a stream of events (its graph changed; it began to watch; it stopped), in order of time, from the
+change rows and the spans of watching. The walk merges the streams, keeps every observer's state and what the watching
+ones hold, and tells, at each instant at which anything happens, which elements changed in the merged presence. It
+holds the live state and streams the rest.
 
-"Lit" means that at least one observer of the scope is watching. While nobody is, nothing is known to change: what was shown last stays, and
-is compared with what is there when somebody watches again.
+"Lit" means that at least one observer of the scope is watching. While nobody is, nothing is known to change: what was
+shown last stays, and is compared with what is there when somebody watches again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ Turn = Literal["started", "stopped", "silence"]
 
 
 class Event(NamedTuple):
-    """Something happened to one observer at one instant: elements were assigned a document (``None``: gone), or its watching turned."""
+    """Something happened to one observer at one instant: elements were assigned a document (``None``: gone), or its
+    watching turned."""
 
     at: int
     observer: int
@@ -44,9 +46,10 @@ class Event(NamedTuple):
 class Moment:
     """An instant at which something happened.
 
-    ``changed``: elements whose merged document changed, with the documents before and after (``None``: absent). ``causes``: for each of them the
-    observers behind it. ``turns``: observers that began or stopped to watch. ``lit_before`` / ``lit``: whether anybody was watching just before,
-    and is now. ``known_before``: whether anything was ever known before.
+    ``changed``: elements whose merged document changed, with the documents before and after (``None``: absent).
+    ``causes``: for each of them the observers behind it. ``turns``: observers that began or stopped to watch.
+    ``lit_before`` / ``lit``: whether anybody was watching just before, and is now. ``known_before``: whether anything
+    was ever known before.
     """
 
     at: int
@@ -59,9 +62,11 @@ class Moment:
 
 
 class Walk:
-    """The merged presence of a scope over ``(after, until)``; iterate it once. Restricted to some elements if they are given.
+    """The merged presence of a scope over ``(after, until)``; iterate it once. Restricted to some elements if they are
+    given.
 
-    Before the first step, :attr:`shown` is the merged presence at ``after`` (where nobody was watching then: the last one known).
+    Before the first step, :attr:`shown` is the merged presence at ``after`` (where nobody was watching then: the last
+    one known).
     """
 
     def __init__(
@@ -278,9 +283,7 @@ _ROWS = (
     .order_by(_change.observed_at, _change.sequence)
 )
 _KNOWN_ROWS = (
-    sa.select(
-        _log.observed_at, _log.sequence, _log.recorded_at, _log.stopped, _change.element_id, _change.document_id
-    )
+    sa.select(_log.observed_at, _log.sequence, _log.recorded_at, _log.stopped, _change.element_id, _change.document_id)
     .select_from(
         observation_log.outerjoin(
             element_change,
@@ -294,9 +297,7 @@ _KNOWN_ROWS = (
     .where(
         _log.observer_id == sa.bindparam("observer"),
         sa.tuple_(_log.observed_at, _log.sequence)
-        > sa.tuple_(
-            sa.bindparam("after_at", type_=sa.BigInteger), sa.bindparam("after_sequence", type_=sa.BigInteger)
-        ),
+        > sa.tuple_(sa.bindparam("after_at", type_=sa.BigInteger), sa.bindparam("after_sequence", type_=sa.BigInteger)),
         _log.observed_at < sa.bindparam("until"),
     )
     .order_by(_log.observed_at, _log.sequence)

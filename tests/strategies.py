@@ -16,6 +16,7 @@ any_text = st.text(st.characters(codec=None, categories=None), max_size=8)
 identity_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
 identity_text = identity_text.filter(lambda key: not key.startswith("anonymous:"))
 
+flags: st.SearchStrategy[bool] = st.booleans()
 numbers = st.one_of(
     st.integers(),
     st.integers(-(2**70), 2**70),
@@ -142,12 +143,12 @@ def graphs(draw: st.DrawFn) -> dict[str, Any]:
     pool = draw(st.lists(st.tuples(st.sampled_from([*keys, b"zz"]), st.sampled_from([*keys, None])), max_size=3))
     copies = [draw(connections(ends)) for ends in pool]
     for peer in peers:
-        if draw(st.integers(0, 1)):
+        if draw(flags):
             peer["connections"] = draw(st.lists(st.sampled_from(copies), max_size=4)) if copies else []
     graph: dict[str, Any] = {draw(field("remotePeers")): peers[1:]}
-    if peers and draw(st.integers(0, 1)):
+    if draw(flags) and peers:
         graph[draw(field("localPeer"))] = peers[0]
-    if copies and draw(st.integers(0, 1)):
+    if draw(flags) and copies:
         graph["connections"] = draw(st.lists(st.sampled_from(copies), max_size=2))
     graph.update(draw(st.sampled_from([{}, {}, {"future": {"a": [1, 2]}}, {"rssi": 1}])))
     return graph

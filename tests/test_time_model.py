@@ -35,9 +35,7 @@ def profile(fast: int, full: int) -> settings:
     return settings(QUIET, max_examples=full if FULL else fast, stateful_step_count=25 if FULL else 15)
 
 
-@pytest.mark.parametrize(
-    "floor", [recording.KEYFRAME_FLOOR, 1], ids=["keyframes far apart", "keyframes close together"]
-)
+@pytest.mark.parametrize("floor", [recording.KEYFRAME_FLOOR, 1], ids=["few keyframes", "many keyframes"])
 def test_any_history_on_sqlite(floor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """So few peers make no keyframes unless their distance is set for it."""
     monkeypatch.setattr(recording, "KEYFRAME_FLOOR", floor)
@@ -89,7 +87,7 @@ def named(name: str, **attributes: Any) -> dict[str, Any]:
 
 
 def names(view: View, seconds: float) -> dict[str, str]:
-    return {key: attributes["device_name"] for key, (attributes, _) in view.presence(at(seconds)).peers.items()}
+    return {key: attributes["device_name"] for key, (attributes, *_) in view.presence(at(seconds)).peers.items()}
 
 
 def events(view: View, *kinds: str) -> list[Event]:

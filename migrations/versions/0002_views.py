@@ -1,6 +1,7 @@
 """The views: intervals and changes in ISO times, for people and tools that know nothing of the layout.
 
-Revision 0002, after 0001. Written out for each engine where their dates and JSON functions differ; what differs stands in ``_WORDS``.
+Revision 0002, after 0001. Written out for each engine where their dates and JSON functions differ; what differs stands
+in ``_WORDS``.
 """
 
 from __future__ import annotations
@@ -194,7 +195,9 @@ node AS (
 def upgrade() -> None:
     """Make the views."""
     for statement in statements(op.get_bind().dialect.name):
-        op.get_bind().exec_driver_sql(statement.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else statement)
+        op.get_bind().exec_driver_sql(
+            statement.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else statement
+        )
 
 
 def statements(engine: str) -> list[str]:
