@@ -1,4 +1,5 @@
-"""Alembic's environment: runs on the connection that it is handed (:mod:`peerstore.schema`), or, for the alembic command, on a new one."""
+"""Alembic's environment: runs on the connection that it is handed (:mod:`peerstore.schema`), or, for the alembic
+command, on a new one."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 from peerstore.keyframes import State
 from peerstore.model import Recorded
-from peerstore.states import Logged, Position
+from peerstore.states import DAY, Logged, Position
 from peerstore.times import EARLIEST
 
 NEVER_WATCHED = EARLIEST - 1
 """``gap_from`` of an observer's first observation: it had not been watching since before all time."""
 
-ChangeRow = tuple[Position, int, int | None, int | None]
-"""(position, element, document, previous)"""
+ChangeRow = tuple[int, int, int, int, int | None, int | None, int]
+"""A row of ``element_change``: (observer, observed_at, sequence, element, document, previous, day)."""
 
 
 @dataclass(slots=True)
@@ -66,14 +66,28 @@ def differences(before: State, after: State) -> dict[int, int | None]:
 
 
 class Chain:
-    """A walk along one observer's chain, from the state and the log row before its first step."""
+    """A walk along one observer's chain, from the state and the log row before its first step.
 
-    def __init__(self, state: State, previous: Logged | None, recorded_at: int, graph_element: int) -> None:
+    ``late``: stored observations may follow new ones.
+    """
+
+    def __init__(
+        self,
+        observer_id: int,
+        state: State,
+        previous: Logged | None,
+        recorded_at: int,
+        graph_element: int,
+        *,
+        late: bool,
+    ) -> None:
         self.state = state
         self.edits = Edits()
         self.previous = previous
-        self._recorded_at = recorded_at
+        self._observer_id = observer_id
         self._graph_element = graph_element
+        self._late = late
+        self._recorded_at = recorded_at
         self._stored: dict[int, int | None] = {}
 
     def add(self, item: Item) -> None:
@@ -84,17 +98,23 @@ class Chain:
         self.previous = Logged(*position, self._recorded_at, stopped, item.max_silence, gap)
         self.edits.logged.append(self.previous)
         if item.state is not None:
-            changed = differences(self.state, item.state)
-            for element, document in changed.items():
-                before = self.state.get(element)
-                self.edits.changes.append((position, element, document, before))
-                self._differs(element, self._stored.pop(element, before), document)
+            changed, get = differences(self.state, item.state), self.state.get
+            observer_id, at, sequence, day = self._observer_id, *position, position.observed_at // DAY
+            self.edits.changes += [
+                (observer_id, at, sequence, element, document, get(element), day)
+                for element, document in changed.items()
+            ]
+            if self._late:
+                self._diverge(changed)
             self.state = item.state
             item.result.changes = len(changed) - (self._graph_element in changed)
 
-    def _differs(self, element: int, stored: int | None, document: int | None) -> None:
-        if stored != document:
-            self._stored[element] = stored
+    def _diverge(self, changed: Mapping[int, int | None]) -> None:
+        """Note what the stored chain, in which the change is not, has instead."""
+        for element, document in changed.items():
+            stored = self._stored.pop(element, self.state.get(element))
+            if stored != document:
+                self._stored[element] = stored
 
     def pass_stored(self, logged: Logged, rows: Mapping[int, tuple[int | None, int | None]]) -> None:
         """Step over a stored observation with its change rows (element to document and previous), mending them."""
@@ -116,7 +136,8 @@ class Chain:
                 if row is not None:
                     self.edits.deleted.append((position, element))
                 if wanted is not None:
-                    self.edits.changes.append((position, element, *wanted))
+                    day = position.observed_at // DAY
+                    self.edits.changes.append((self._observer_id, *position, element, *wanted, day))
             if document is None:
                 state.pop(element, None)
             else:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import functools
 import random
+import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from peerstore.errors import DatabaseBusy, DatabaseError, DatabaseMissing, MissingExtra, PeerstoreError
 
 BUSY_TIMEOUT_SECONDS = 30
+OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, and the -> operator of the views
 APPLICATION_ID = 0x70656572  # "peer": marks an SQLite file as ours
 _RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 _SECRET_WORDS = ("pass", "secret", "token", "key")
@@ -68,7 +70,7 @@ def redacted(url: URL) -> str:
         name: "***" if any(word in name.lower() for word in _SECRET_WORDS) else value
         for name, value in url.query.items()
     }
-    return url.set(query=query).render_as_string(hide_password=True)
+    return url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
 def _sqlite_url_text(path: str) -> bool:
@@ -95,7 +97,7 @@ class Database:
     def _locate(self, create: bool) -> None:
         path = self.url.database or ""
         if _sqlite_url_text(path):
-            # A private store that vanishes on close: a file, so that readers and the writer have connections of their own.
+            # A private store that vanishes on close. A file, so that readers and the writer have their own connections.
             self._temporary = tempfile.TemporaryDirectory(prefix="peerstore-")
             self.url = self.url.set(database=str(Path(self._temporary.name) / "memory.db"))
             return
@@ -151,9 +153,9 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection in a transaction that commits, durably, when the block ends without an error."""
-        with self._writing if self.is_sqlite else _no_lock(), self._our_errors(), self._writer.connect() as connection:
-            with connection.begin():
-                yield connection
+        alone = self._writing if self.is_sqlite else nullcontext()
+        with alone, self._our_errors(), self._writer.connect() as connection, connection.begin():
+            yield connection
 
     @contextmanager
     def without_transaction(self) -> Iterator[Any]:
@@ -264,19 +266,17 @@ class Database:
             self._temporary.cleanup()
 
 
-@contextmanager
-def _no_lock() -> Iterator[None]:
-    yield
-
-
 def _positional(engine: Engine) -> Any:
     """The engine's dialect, with the placeholders of its driver in the order of the columns."""
     if engine.dialect.name == "sqlite":
         return engine.dialect
-    return type(engine.dialect)(paramstyle="format")
+    return engine.dialect.__class__(paramstyle="format")  # type: ignore[call-arg]
 
 
 def _connect_sqlite(connection: Any, _record: object, *, reading: bool) -> None:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        needed = ".".join(map(str, OLDEST_SQLITE))
+        raise DatabaseError(f"this Python has SQLite {sqlite3.sqlite_version}; peerstore needs {needed} or newer")
     connection.isolation_level = None  # transactions begin where we say so
     cursor = connection.cursor()
     if not reading:
@@ -289,8 +289,6 @@ def _connect_sqlite(connection: Any, _record: object, *, reading: bool) -> None:
 
 
 def _patiently(action: Callable[[], object]) -> None:
-    import sqlite3
-
     until = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
         try:

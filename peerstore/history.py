@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection as DatabaseConnection
@@ -17,7 +17,7 @@ from peerstore.dictionary import Dictionary
 from peerstore.errors import QuestionError
 from peerstore.model import AttributeChange, Change, ChangeKind, Connection, Element, KnownPeer, Peer
 from peerstore.presence import Presence, assemble, observer_state, presence_at
-from peerstore.states import at_end_of, last_logged
+from peerstore.states import at_end_of, last_graph, last_logged
 from peerstore.tables import element
 from peerstore.times import EARLIEST, LATEST, instant
 from peerstore.walk import Moment, Walk
@@ -90,13 +90,10 @@ class Question:
             )
             for number, turn in moment.turns
         ]
-        turned = {number: turn for number, turn in moment.turns if turn != "started"}
         for number, (before, after) in moment.changed.items():
             item = elements[number]
             who = min(self._names[each] for each in moment.causes[number])
-            reason = "left"
-            if after is None and moment.causes[number] <= turned.keys():
-                reason = turned[max(moment.causes[number])]
+            reason = moment.end_reason(number)
             if item.kind == "connection" and (before is None or after is None):
                 kind: ChangeKind = "connected" if before is None else "disconnected"
                 found.append(_link_change(kind, at, item, who, gap, reason))
@@ -168,14 +165,14 @@ class Question:
         """What a peer was when it was last present before this question's window; looks back in steps that grow."""
         if self._from_the_start:
             return None
-        end, step = self.after, _LOOK_BACK
+        step = _LOOK_BACK
         while True:
             start = max(self.after - step, EARLIEST - 1)
             walk = Walk(self.connection, self.dictionary, self.scope, start, self.after + 1, [number])
             gone = _last_of(walk, number)
             if gone is not None or start < EARLIEST:
                 return gone
-            end, step = start, step * 8
+            step *= 8
 
 
 def _last_of(walk: Walk, number: int) -> Gone | None:
@@ -261,7 +258,7 @@ def presence_over(
         states = []
         for key, number in scope.observers.items():
             logged = last_logged(connection, number, at_end_of(moment.at), scope.known_at)
-            states.append(observer_state(key, logged, number in walk.watching, moment.at))
+            states.append(observer_state(connection, scope, key, logged, moment.at))
         here = assemble(connection, dictionary, scope, walk.holders, walk.begins, tuple(states), moment.at)
         if _differ(last, here):
             yield here
@@ -278,28 +275,41 @@ def known_peers(connection: DatabaseConnection, dictionary: Dictionary, scope: S
     """Every peer that the merged presence ever held until an instant, by key."""
     walk = Walk(connection, dictionary, scope, EARLIEST - 1, at + 1)
     first: dict[int, int] = {}
-    last: dict[int, tuple[int, int]] = {}  # until when, and the document then
+    last: dict[int, _Ended] = {}
     for moment in walk:
         for number, (before, after) in moment.changed.items():
             if after is not None:
                 first.setdefault(number, moment.at)
             elif before is not None:
-                last[number] = (moment.at, before)
+                last[number] = _Ended(moment.at, before, moment.causes[number])
         if moment.lit_before and not moment.lit:
-            last.update((number, (moment.at, document)) for number, document in walk.shown.items())
+            for number, document in walk.shown.items():
+                last[number] = _Ended(moment.at, document, moment.causes[number])
     now = presence_at(connection, dictionary, scope, at)
-    heard = {state.observer: state.observed_at for state in now.observers}
     elements = dictionary.elements(connection, first)
-    speaking = {state.observer for state in now.observers if state.observed_at is not None}
+    heard = {state.observer: state.observed_at for state in now.observers if state.observed_at is not None}
     for number in sorted(first, key=lambda each: elements[each].key):
         key = elements[number].key
-        if elements[number].kind != "peer":
-            continue
-        peer = now.peers.get(key)
-        if peer is not None:
-            seen = max(moment for each in peer.seen_by if (moment := heard[each]) is not None)
-            yield KnownPeer(peer, instant(first[number]), seen, True)
-        else:
-            until, document = last[number]
-            body = dictionary.documents(connection, [document])[document]
-            yield KnownPeer(Peer(key, body, key in speaking, ()), instant(first[number]), instant(until), False)
+        if elements[number].kind == "peer" and key in now.peers:
+            peer = now.peers[key]
+            yield KnownPeer(peer, instant(first[number]), max(heard[each] for each in peer.seen_by), True)
+        elif elements[number].kind == "peer":
+            gone = last[number]
+            body = dictionary.documents(connection, [gone.document])[gone.document]
+            peer = Peer(key, body, key in heard, ())
+            yield KnownPeer(peer, instant(first[number]), instant(_confirmed(connection, scope, gone)), False)
+
+
+class _Ended(NamedTuple):
+    """Where a peer's last presence ended: when, with which document, and which observers had seen it."""
+
+    at: int
+    document: int
+    observers: set[int]
+
+
+def _confirmed(connection: DatabaseConnection, scope: Scope, gone: _Ended) -> int:
+    """The last observation that held a peer which is gone."""
+    before = at_end_of(gone.at - 1)
+    graphs = (last_graph(connection, number, before, scope.known_at) for number in gone.observers)
+    return max(graph.observed_at for graph in graphs if graph is not None)

@@ -48,17 +48,23 @@ class Interning:
     def states(self, connection: Connection, graphs: Iterable[PresenceGraph]) -> list[State]:
         """Each graph as a state: element id to document id."""
         graphs = list(graphs)
-        new_elements = {item for graph in graphs for item in graph.elements if item not in self._elements}
-        new_documents = {text for graph in graphs for text in graph.elements.values() if text not in self._documents}
-        if new_elements or new_documents:
-            if len(self._elements) > _MOST_KEPT or len(self._documents) > _MOST_KEPT:
-                self.forget()
-                new_elements = {item for graph in graphs for item in graph.elements}
-                new_documents = {text for graph in graphs for text in graph.elements.values()}
-            self._learn_elements(connection, new_elements)
-            self._learn_documents(connection, new_documents)
+        unknown = [graph for graph in graphs if not self._knows(graph)]
+        if unknown:
+            self._learn(connection, graphs, unknown)
         elements, documents = self._elements, self._documents
         return [{elements[item]: documents[text] for item, text in graph.elements.items()} for graph in graphs]
+
+    def _knows(self, graph: PresenceGraph) -> bool:
+        return graph.elements.keys() <= self._elements.keys() and self._documents.keys() >= set(graph.elements.values())
+
+    def _learn(self, connection: Connection, graphs: list[PresenceGraph], unknown: list[PresenceGraph]) -> None:
+        if len(self._elements) > _MOST_KEPT or len(self._documents) > _MOST_KEPT:
+            self.forget()
+            unknown = graphs
+        new_elements = {item for graph in unknown for item in graph.elements if item not in self._elements}
+        self._learn_elements(connection, new_elements)
+        new_documents = {text for graph in unknown for text in graph.elements.values() if text not in self._documents}
+        self._learn_documents(connection, new_documents)
 
     def element_id(self, connection: Connection, item: Element) -> int:
         """The id of one element."""

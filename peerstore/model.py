@@ -109,7 +109,8 @@ class Peer:
     @property
     def document(self) -> Mapping[str, Any]:
         """Every recorded member, as given, by its canonical name; a missing member is missing. Do not modify it."""
-        return self._document.value
+        value: Mapping[str, Any] = self._document.value
+        return value
 
     @property
     def device_name(self) -> str | None:
@@ -154,7 +155,8 @@ class Peer:
     @property
     def extra(self) -> Mapping[str, Any]:
         """Fields that peerstore does not know, as given."""
-        return self.document.get("extra", {})
+        extra: Mapping[str, Any] = self.document.get("extra", {})
+        return extra
 
     def to_dict(self) -> dict[str, Any]:
         """The peer in the JSON of a presence."""
@@ -233,7 +235,7 @@ class ObserverState:
 
     ``observed_at`` is the time of its observation in force (``None``: it had not spoken), ``age`` the time since then.
     ``watching`` is false before its first observation, after a stop marker, and once it has been silent for longer
-    than its limit.
+    than its limit; ``watched_until`` then says since when (``None`` while it watches, and if it never did).
     """
 
     observer: str
@@ -241,6 +243,7 @@ class ObserverState:
     age: timedelta | None
     watching: bool
     sequence: int | None = None
+    watched_until: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The observer in the JSON of a presence."""
@@ -249,6 +252,7 @@ class ObserverState:
             "observed_at": None if self.observed_at is None else iso(self.observed_at),
             "age_seconds": None if self.age is None else self.age.total_seconds(),
             "watching": self.watching,
+            "watched_until": None if self.watched_until is None else iso(self.watched_until),
         }
 
 

@@ -126,12 +126,16 @@ def views_at(connection: DatabaseConnection, scope: Scope, at: int) -> list[View
     return views
 
 
-def observer_state(key: str, logged: Logged | None, watching: bool, at: int) -> ObserverState:
+def observer_state(
+    connection: DatabaseConnection, scope: Scope, key: str, logged: Logged | None, at: int
+) -> ObserverState:
     """An observer's line in an answer."""
     if logged is None:
         return ObserverState(key, None, None, False)
-    observed_at = instant(logged.observed_at)
-    return ObserverState(key, observed_at, instant(at) - observed_at, watching, logged.sequence)
+    observed_at, watching = instant(logged.observed_at), is_watching(logged, at, scope)
+    last = None if watching else last_watching(connection, scope.observers[key], scope, at)
+    until = None if last is None else instant(last + 1)
+    return ObserverState(key, observed_at, instant(at) - observed_at, watching, logged.sequence, until)
 
 
 def presence_at(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, at: int) -> Presence:
@@ -142,7 +146,7 @@ def presence_at(connection: DatabaseConnection, dictionary: Dictionary, scope: S
     for view in views:
         holders.add(view.observer_id, view.state)
     begins = begins_by_rows(connection, scope, {view.observer_id: view.logged for view in views})
-    states = tuple(observer_state(view.key, view.logged, view.watching, at) for view in views)
+    states = tuple(observer_state(connection, scope, view.key, view.logged, at) for view in views)
     return assemble(connection, dictionary, scope, holders, begins, states, at)
 
 

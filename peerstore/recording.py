@@ -34,7 +34,6 @@ from peerstore.model import Element, Observation, Recorded
 from peerstore.states import (
     AFTER_ALL,
     BEFORE_ALL,
-    DAY,
     Logged,
     Position,
     changes_between,
@@ -233,11 +232,7 @@ class _Batch:
         if edits.deleted:
             connection.execute(_DELETE_CHANGE, [{**_place(observer_id, at), "element": e} for at, e in edits.deleted])
         self._database.insert(connection, observation_log, [(observer_id, *logged) for logged in edits.logged])
-        rows = [
-            (observer_id, *position, element, document, previous, position[0] // DAY)
-            for position, element, document, previous in edits.changes
-        ]
-        self._database.insert(connection, element_change, rows)
+        self._database.insert(connection, element_change, edits.changes)
 
     def write_keyframe(self, connection: Connection, observer_id: int, position: Position, state: State) -> None:
         """Write one keyframe."""
@@ -245,7 +240,11 @@ class _Batch:
 
 
 _log, _change = observation_log.c, element_change.c
-_AT = {"observer": sa.bindparam("observer"), "at": sa.bindparam("at"), "at_sequence": sa.bindparam("at_sequence")}
+_AT: dict[str, sa.BindParameter[int]] = {
+    "observer": sa.bindparam("observer"),
+    "at": sa.bindparam("at"),
+    "at_sequence": sa.bindparam("at_sequence"),
+}
 _UPDATE_GAP = (
     sa.update(observation_log)
     .where(_log.observer_id == _AT["observer"], _log.observed_at == _AT["at"], _log.sequence == _AT["at_sequence"])
@@ -287,7 +286,7 @@ class _Observing:
     def _append(self, items: list[Item], tail: Logged | None) -> None:
         cursor = self._cursor(tail)
         since = cursor.since_keyframe
-        chain = self._chain(cursor.state, tail)
+        chain = self._chain(cursor.state, tail, late=False)
         keyframes: list[tuple[Position, State]] = []
         for item in items:
             if chain.previous is not None and item.position == chain.previous.position:
@@ -309,12 +308,13 @@ class _Observing:
         if tail is None:
             return Cursor(Logged(0, 0, 0, 0, None, None), {}, 0)
         cursor = self._batch.cursor(self._observer_id)
-        if cursor is not None and cursor.logged.position == tail.position:
+        # The graph of an observation never changes; but a stop marker's state is that of the graph before it, which may come late.
+        if cursor is not None and cursor.logged.position == tail.position and not tail.stopped:
             return cursor
         return Cursor(tail, *state_at(self._connection, self._observer_id, tail.position))
 
-    def _chain(self, state: State, previous: Logged | None) -> Chain:
-        return Chain(state, previous, self._batch.recorded_at, self._graph_element)
+    def _chain(self, state: State, previous: Logged | None, *, late: bool) -> Chain:
+        return Chain(self._observer_id, state, previous, self._batch.recorded_at, self._graph_element, late=late)
 
     def _merge_late(self, items: list[Item]) -> None:
         """Merge a run that begins within the stored chain; where stored ones are many between, in shorter runs."""
@@ -329,7 +329,7 @@ class _Observing:
             self._merge_late(items[middle:])
             return
         state = {} if before is None else state_at(self._connection, self._observer_id, start)[0]
-        chain = self._chain(state, before)
+        chain = self._chain(state, before, late=True)
         self._walk(chain, items, stored, start)
         if chain.edits.logged:
             self._pass_following(chain)

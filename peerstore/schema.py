@@ -23,15 +23,17 @@ from peerstore.times import iso
 HEAD = "0002"
 """The newest revision: the one that this version of the code reads and writes."""
 
+VIEWS = ("attribute_change", "connection_history", "coverage", "observation", "peer_history")
+"""The views that the revisions make."""
+
 VERSION_TABLE = "peerstore_revision"
 _ADVISORY_LOCK = 0x70656572
 
 
 def migrations_folder() -> Path:
     """The folder with Alembic's environment: beside this file when installed, beside the package in a checkout."""
-    here = Path(__file__).parent
-    checkout = here.parent / "migrations"
-    return checkout if (checkout / "env.py").exists() else here / "migrations"
+    installed = Path(__file__).parent / "migrations"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "migrations"
 
 
 def revision(connection: Connection) -> str | None:
@@ -43,15 +45,21 @@ def revision(connection: Connection) -> str | None:
 
 def ensure(database: Database) -> None:
     """Make sure that a database is at :data:`HEAD`: create or upgrade it where that is needed."""
-    if database.path is not None and not database.path.exists():
+    if _found(database) != HEAD:
         upgrade(database)
-        return
+
+
+def _found(database: Database) -> str | None:
+    """The revision of a database that can be brought to :data:`HEAD`; without a lock and without a trace in it."""
+    if database.path is not None and not database.path.exists():
+        return None
     with database.reading() as connection:
         found = revision(connection)
         if found is None:
             _refuse_foreign(database, connection)
-    if found != HEAD:
-        upgrade(database)
+        elif found != HEAD:
+            _refuse_newer(database, found)
+    return found
 
 
 def upgrade(database: Database) -> tuple[str | None, str]:
@@ -59,9 +67,11 @@ def upgrade(database: Database) -> tuple[str | None, str]:
 
     :class:`~peerstore.errors.SchemaError` if it was made by a newer peerstore, or is an SQLite file of something else.
     """
+    _found(database)
     with database.writing() as connection:
         if not database.is_sqlite:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+            _refuse_encoding(database, connection)
         before = revision(connection)
         if before is None:
             _refuse_foreign(database, connection)
@@ -107,14 +117,21 @@ def _version() -> str:
 
 
 def _refuse_foreign(database: Database, connection: Connection) -> None:
-    if database.is_sqlite and sa.inspect(connection).get_table_names():
+    if database.is_sqlite and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():
         raise SchemaError(f"{database.path} is an SQLite database of something else: name another file")
-    taken = sorted(set(metadata.tables) & set(sa.inspect(connection).get_table_names()))
+    there = sa.inspect(connection)
+    taken = sorted({*metadata.tables, *VIEWS} & {*there.get_table_names(), *there.get_view_names()})
     if taken:
         raise SchemaError(
-            f"{redacted(database.url)} already has tables of its own named {', '.join(taken)}: give peerstore a database"
-            " or a schema to itself (?options=-csearch_path%3Dpeerstore)"
+            f"{redacted(database.url)} already has tables of its own named {', '.join(taken)}: give peerstore a"
+            " database or a schema to itself (?options=-csearch_path%3Dpeerstore)"
         )
+
+
+def _refuse_encoding(database: Database, connection: Connection) -> None:
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding != "UTF8":
+        raise SchemaError(f"{redacted(database.url)} is encoded in {encoding}: peerstore needs a database in UTF8")
 
 
 def _refuse_newer(database: Database, found: str | None) -> None:

@@ -58,14 +58,12 @@ class Sessions:
     def over(self, since: int | None, until: int | None) -> Iterator[Stay]:
         """The stays that overlap ``[since, until)``, whole: their true starts and ends, wherever those lie."""
         after = EARLIEST - 1 if since is None else max(since - 1 - self._grace, EARLIEST - 1)
-        for stay in self._walked(after):
-            if until is not None and stay.start >= until:
-                continue
+        for stay in self._walked(after, LATEST + 1 if until is None else until):
             if since is None or stay.end is None or stay.end > since:
                 yield stay
 
-    def _walked(self, after: int) -> Iterator[Stay]:
-        walk = Walk(self._connection, self._dictionary, self._scope, after, LATEST + 1, self._elements)
+    def _walked(self, after: int, until: int) -> Iterator[Stay]:
+        walk = Walk(self._connection, self._dictionary, self._scope, after, until, self._elements)
         if walk.lit:
             self._begin_all(walk, after)
         if self._open:
@@ -76,20 +74,36 @@ class Sessions:
             if after >= EARLIEST:
                 doubtful = [number for number in fresh if moment.at - self._grace <= after]
                 self._mend_starts(doubtful, after, moment.at)
-        yield from self._settled(None)
-        yield from sorted(self._open.values(), key=lambda stay: (stay.start, stay.element))
+        yield from self._followed(until)
+
+    def _followed(self, until: int) -> Iterator[Stay]:
+        """The stays that have not ended, or may yet be joined, when the range ends: followed to their ends."""
+        waiting = set(self._open) | set(self._closed)
+        if waiting and until <= LATEST:
+            walk = Walk(self._connection, self._dictionary, self._scope, until - 1, LATEST + 1, waiting)
+            for moment in walk:
+                for stay in self._settled(moment.at):
+                    if stay.start < until:
+                        yield stay
+                self._step(walk, moment)
+                held = (*self._open.values(), *self._closed.values())
+                if not any(stay.start < until for stay in held):
+                    return
+        yield from (stay for stay in self._settled(None) if stay.start < until)
+        open_stays = sorted(self._open.values(), key=lambda stay: (stay.start, stay.element))
+        yield from (stay for stay in open_stays if stay.start < until)
 
     def _begin_all(self, walk: Walk, at: int) -> list[int]:
         of_kind = self._of_kind(walk.shown)
         for number in of_kind:
-            self._begin(number, at, walk)
+            self._begin(number, at)
         return of_kind
 
     def _of_kind(self, numbers: Collection[int]) -> list[int]:
         elements = self._dictionary.elements(self._connection, numbers)
         return [number for number in numbers if elements[number].kind == self._kind]
 
-    def _begin(self, number: int, at: int, walk: Walk) -> None:
+    def _begin(self, number: int, at: int) -> None:
         stay = self._closed.get(number)
         if stay is not None and stay.end is not None and at - stay.end < self._grace:
             del self._closed[number]
@@ -98,18 +112,16 @@ class Sessions:
             stay = Stay(number, at)
         self._open[number] = stay
 
-    def _end(self, number: int, at: int, reason: EndReason) -> None:
+    def _end(self, number: int, moment: Moment) -> None:
         stay = self._open.pop(number)
-        stay.end, stay.reason = at, reason
+        stay.end, stay.reason = moment.at, moment.end_reason(number)
         self._closed[number] = stay
 
     def _step(self, walk: Walk, moment: Moment) -> list[int]:
         """Follow one moment; the elements whose stays began."""
-        turned = {number: turn for number, turn in moment.turns if turn != "started"}
         if moment.lit_before and not moment.lit:
-            reason: EndReason = "silence" if "silence" in turned.values() else "stopped"
             for number in list(self._open):
-                self._end(number, moment.at, reason)
+                self._end(number, moment)
             return []
         if moment.lit and not moment.lit_before:
             return self._begin_all(walk, moment.at)
@@ -117,12 +129,10 @@ class Sessions:
         for number in self._of_kind(moment.changed):
             before, after = moment.changed[number]
             if before is None:
-                self._begin(number, moment.at, walk)
+                self._begin(number, moment.at)
                 began.append(number)
             elif after is None:
-                causes = moment.causes[number]
-                lost = [turned[each] for each in sorted(causes) if each in turned]
-                self._end(number, moment.at, lost[0] if lost and causes <= turned.keys() else "left")  # type: ignore[arg-type]
+                self._end(number, moment)
         return began
 
     def _settled(self, at: int | None) -> Iterator[Stay]:

@@ -160,7 +160,7 @@ def changes_between(
     connection: Connection, observer_id: int, after: Position, until: Position
 ) -> Sequence[tuple[int, int, int, int | None, int | None]]:
     """Change rows in ``(after, until]``: (observed_at, sequence, element, document, previous), in order."""
-    return connection.execute(_CHANGES, _between(observer_id, after, until)).all()  # type: ignore[return-value]
+    return connection.execute(_CHANGES, _between(observer_id, after, until)).all()
 
 
 def keyframe_before(connection: Connection, observer_id: int, until: Position) -> tuple[Position, State]:
@@ -187,7 +187,7 @@ def state_at(connection: Connection, observer_id: int, position: Position) -> tu
     """
     start, state = keyframe_before(connection, observer_id, position)
     rows = connection.execute(_STATE_CHANGES, _between(observer_id, start, position)).all()
-    state.update(rows)  # type: ignore[arg-type]
+    state.update(rows)
     if rows:
         state = {element: document for element, document in state.items() if document is not None}
     return state, len(rows)

@@ -491,7 +491,8 @@ def open(  # noqa: A001 - the name of the contract
     (``recorded_at``); by default the system's, on PostgreSQL the server's.
 
     >>> with open(":memory:") as store:
-    ...     store.status().observations 0
+    ...     store.status().observations
+    0
     """
     return PeerStore(Database(database, create=create), clock)
 

@@ -19,7 +19,7 @@ _change = element_change.c
 _observer = sa.bindparam("observer", type_=sa.BigInteger)
 _from_day = sa.bindparam("from_day", type_=sa.BigInteger)
 _to_day = sa.bindparam("to_day", type_=sa.BigInteger)
-_ids = sa.bindparam("ids", expanding=True)
+_ids: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
 
 ChangeRow = tuple[int, int, int, int | None, int | None]
 
@@ -59,7 +59,7 @@ def element_rows(
     found = connection.execute(ROWS, {"observer": observer_id, "ids": list(elements), **days}).all()
     rows = [row for row in found if after < (row[0], row[1]) <= until]
     rows.sort(key=lambda row: (row[0], row[1], row[2]))
-    return rows  # type: ignore[return-value]
+    return rows
 
 
 def last_row(connection: Connection, observer_id: int, element: int, until: Position) -> ChangeRow | None:

@@ -24,6 +24,7 @@ from peerstore.coverage import Scope, is_watching, last_watching, spans
 from peerstore.dictionary import Dictionary
 from peerstore.keyframes import State
 from peerstore.merging import Holders
+from peerstore.model import EndReason
 from peerstore.presence import version_begin, views_at
 from peerstore.states import Logged, Position, at_end_of, last_graph, last_logged, state_at
 from peerstore.tables import element_change, observation_log
@@ -59,6 +60,12 @@ class Moment:
     changed: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
     causes: dict[int, set[int]] = field(default_factory=dict)
     turns: list[tuple[int, Turn]] = field(default_factory=list)
+
+    def end_reason(self, element: int) -> EndReason:
+        """Why an element ended here: one that saw it reported it gone; else, one stopped; else, silence."""
+        turned = {number: turn for number, turn in self.turns if turn != "started"}
+        reasons: set[EndReason] = {turned.get(number, "left") for number in self.causes.get(element, ())}
+        return min(reasons, key=("left", "stopped", "silence").index, default="left")
 
 
 class Walk:
@@ -155,7 +162,9 @@ class Walk:
         for event in events:
             self._apply(event, touched, moment)
         self.lit = moment.lit = bool(self.watching)
-        if self.lit:
+        if not self.lit:
+            moment.causes = touched
+        else:
             self.known = True
             whole = () if moment.lit_before else (*self.shown, *self.holders.by_element)
             for element in (*touched, *whole):

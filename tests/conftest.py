@@ -54,6 +54,14 @@ def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_url() -> str:
+    """The URL of a PostgreSQL server's maintenance database; skips (in CI: fails) where there is none."""
+    url = fresh_url("postgresql")
+    drop_url(url)
+    return server_url().render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with the real data; skips the test where it is not there."""
     if not SHARED.is_dir():
@@ -65,7 +73,8 @@ def pytest_report_header() -> list[str]:
     """What the suite runs on; says loudly where PostgreSQL is left out."""
     try:
         url = server_url()
-        engine = f"PostgreSQL: {'PEERSTORE_TEST_POSTGRES' if os.environ.get('PEERSTORE_TEST_POSTGRES') else url.host or url.query}"
+        given = "PEERSTORE_TEST_POSTGRES" in os.environ
+        engine = "PostgreSQL " + ("as PEERSTORE_TEST_POSTGRES names it" if given else f"started in {url.query['host']}")
     except NoServer as reason:
         engine = f"*** PostgreSQL IS LEFT OUT: {reason} ***"
     data = "there" if SHARED.is_dir() else "not there: the tests on it are left out"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -126,7 +125,8 @@ def upgrade() -> None:
             "gap_from",
             INTEGER,
             nullable=True,
-            comment="If the observer was not watching just before: since when not (microseconds since 1970 UTC; the first observation: one less than the year 1). Null: it was watching.",
+            comment="If the observer was not watching just before: since when not (microseconds since 1970 UTC; "
+            "the first observation: one less than the year 1). Null: it was watching.",
         ),
         sa.CheckConstraint("max_silence > 0", name="ck_observation_log_max_silence"),
         sa.CheckConstraint("sequence >= 0", name="ck_observation_log_sequence"),

@@ -1,7 +1,7 @@
 """The views: intervals and changes in ISO times, for people and tools that know nothing of the layout.
 
 Revision 0002, after 0001. Written out for each engine where their dates and JSON functions differ; what differs stands
-in ``_WORDS``.
+in ``_WORDS`` and in the two ways of walking through a pair of documents.
 """
 
 from __future__ import annotations
@@ -13,19 +13,103 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+_US = "As {0}, in microseconds since 1970 UTC."
+_FROM = "Since when it holds: ISO 8601, UTC. Half-open: it holds at this instant."
+_TO = "Until when, exclusive; null: it still holds."
+_BOUNDS = {"valid_from": _FROM, "valid_to": _TO}
+_BOUNDS_US = {name: _US.format(name) for name in _BOUNDS}
+_OBSERVER = "Whose view it is: its peer key, or the name it was given."
+
+VIEWS = {
+    "observation": (
+        "Every observation, unchanged ones and stop markers too.",
+        {
+            "observer": "Who observed: its peer key, or the name it was given.",
+            "observed_at": "Valid time: ISO 8601, UTC, on the observer's clock.",
+            "sequence": "Order among observations of one instant.",
+            "recorded_at": "Transaction time: ISO 8601, UTC, on the store's clock.",
+            "stopped": "1: a stop marker (graph null); 0: a presence graph.",
+            "max_silence_seconds": "Declared limit of silence; null: none declared.",
+            "observer_id": "Its id in the table observer.",
+            "observed_at_us": _US.format("observed_at"),
+        },
+    ),
+    "coverage": (
+        "When an observer was watching, by the limits of silence that it declared.",
+        {"observer": _OBSERVER, **_BOUNDS, "observer_id": "Its id in the table observer.", **_BOUNDS_US},
+    ),
+    "peer_history": (
+        "Versions of a peer in the view of one observer: an interval for each, within the observer's coverage.",
+        {
+            "observer": _OBSERVER,
+            "peer_key": "The peer.",
+            "device_name": "Its device name; null: unknown.",
+            "os": "Its operating system; null: unknown.",
+            "sdk_version": "Its SDK's version; null: unknown.",
+            "is_connected_to_cloud": "Whether it is connected to the cloud (SQLite: 1 or 0); null: unknown.",
+            "is_compatible": "Whether it is compatible with the observer (SQLite: 1 or 0); null: unknown.",
+            "peer_metadata": "Its metadata as JSON text; null: it has none.",
+            "identity_service_metadata": "Metadata of the identity service as JSON text; null: it has none.",
+            **_BOUNDS,
+            "document": "All its attributes, unknown fields too, as canonical JSON text.",
+            **_BOUNDS_US,
+        },
+    ),
+    "connection_history": (
+        "Versions of a connection in the view of one observer: an interval for each, within the observer's coverage.",
+        {
+            "observer": _OBSERVER,
+            "id": "The id that the source gave the connection.",
+            "peer1": "The smaller peer key, in byte order.",
+            "peer2": "The greater peer key.",
+            "type": "Its type, such as Bluetooth.",
+            "listed_by": "The ends that list it, as a JSON array of peer keys.",
+            **_BOUNDS,
+            "document": "All its attributes as canonical JSON text.",
+            **_BOUNDS_US,
+        },
+    ),
+    "attribute_change": (
+        "One attribute of one peer took another value, against the last one seen while the peer was present.",
+        {
+            "observer": _OBSERVER,
+            "peer_key": "The peer.",
+            "observed_at": "When the new value was first seen: ISO 8601, UTC.",
+            "path": "JSON Pointer within the peer, such as /device_name or /peer_metadata/role.",
+            "before_value": "The value before as JSON text ('null' is a value); null: it was missing.",
+            "after_value": "The value from then on as JSON text; null: it is missing.",
+            "across_absence": "1: the peer was away in between; 0: it was not.",
+            "observed_at_us": _US.format("observed_at"),
+        },
+    ),
+}
+"""Each view's meaning and that of its columns, in their order."""
+
+_LATEST = 253402300799999999  # the last microsecond of the year 9999
 _MICROSECOND = "((({0}) % 1000000) + 1000000) % 1000000"
 _DAY_REST = "((({0}) % 86400000000) + 86400000000) % 86400000000"
 _SECONDS = f"(({{0}}) - {_MICROSECOND}) / 1000000"
 _DAYS = f"(({{0}}) - {_DAY_REST}) / 86400000000"
 
-# PostgreSQL's JSON reads neither U+0000 nor half of a surrogate pair: shown there as U+FFFD. A document holds \\u escapes of
-# surrogates only where it has such a half.
-_READABLE = r"regexp_replace({0}, '\\u(0000|d[89a-f][0-9a-f]{{2}})', '\ufffd', 'g')::json"
+# SQLite's functions cut a text at U+0000, and give half of a surrogate pair as bytes that are no UTF-8. A document
+# holds \\u0000 and \\ud... only where it has such characters: a text with one is shown as it is escaped in JSON.
+_PLAIN = r"instr(replace({0}, '\\', ''), '\u0000') + instr(replace({0}, '\\', ''), '\ud') = 0"
+_SQLITE_TEXT = (
+    f"CASE WHEN {_PLAIN.format('{0}')} OR json_type({{0}}, '$.{{1}}') <> 'text'"
+    " THEN CAST(json_extract({0}, '$.{1}') AS TEXT)"
+    " ELSE substr({0} -> '$.{1}', 2, length({0} -> '$.{1}') - 2) END"
+)
+
+# PostgreSQL's JSON takes neither: both are shown there as U+FFFD. What follows an escaped backslash is no escape.
+_READABLE = (
+    r"CASE WHEN strpos({0}, '\u') = 0 THEN {0} ELSE "
+    r"regexp_replace({0}, '(?<!\\)((?:\\\\)*)\\u(?:0000|d[89a-f][0-9a-f]{{2}})', '\1' || chr(65533), 'g') END::json"
+)
 
 _WORDS = {
     "sqlite": {
         "instant": f"strftime('%Y-%m-%dT%H:%M:%S', {_SECONDS}, 'unixepoch') || printf('.%06dZ', {_MICROSECOND})",
-        "text": "json_extract({0}, '$.{1}')",
+        "text": _SQLITE_TEXT,
         "boolean": "json_extract({0}, '$.{1}')",
         "json": "({0} -> '$.{1}')",
     },
@@ -34,9 +118,9 @@ _WORDS = {
             f"to_char(TIMESTAMP '1970-01-01' + make_interval(days => ({_DAYS})::integer)"
             f" + ({_DAY_REST}) * INTERVAL '1 microsecond', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
         ),
-        "text": f"({_READABLE} ->> '{{1}}')",
-        "boolean": f"({_READABLE} ->> '{{1}}')::boolean",
-        "json": f"({_READABLE} -> '{{1}}')::text",
+        "text": f"(({_READABLE}) ->> '{{1}}')",
+        "boolean": f"(({_READABLE}) ->> '{{1}}')::boolean",
+        "json": f"(({_READABLE}) -> '{{1}}')::text",
     },
 }
 
@@ -62,7 +146,8 @@ WITH span AS (
 ), tail AS (
     SELECT l.observer_id,
            CASE WHEN l.stopped = 1 THEN COALESCE(l.gap_from, l.observed_at)
-                ELSE l.observed_at + l.max_silence + 1 END AS end_us
+                WHEN l.observed_at + l.max_silence < {latest} THEN l.observed_at + l.max_silence + 1
+                END AS end_us
     FROM observer o JOIN observation_log l ON l.observer_id = o.id
     WHERE (l.observed_at, l.sequence) = (
         SELECT x.observed_at, x.sequence FROM observation_log x WHERE x.observer_id = o.id
@@ -78,15 +163,32 @@ WHERE b.end_us IS NULL OR b.end_us > b.start_us
 """
 
 # The last row of an element at one instant counts, and only if it differs from what was there before that instant.
+# What a graph changed at an instant at which its observer stopped was never seen to hold: it counts from the next
+# instant whose last observation is a graph (``unseen`` names those instants).
 _SETTLED = """
-settled AS (
+unseen AS (
+    SELECT l.observer_id, l.observed_at,
+           (SELECT MIN(n.observed_at) FROM observation_log n
+            WHERE n.observer_id = l.observer_id AND n.observed_at > l.observed_at AND n.stopped = 0
+              AND NOT EXISTS (SELECT 1 FROM observation_log x WHERE x.observer_id = n.observer_id
+                              AND x.observed_at = n.observed_at AND x.sequence > n.sequence)) AS seen_at
+    FROM observation_log l
+    WHERE l.stopped = 1 AND l.sequence > 0
+      AND NOT EXISTS (SELECT 1 FROM observation_log x WHERE x.observer_id = l.observer_id
+                      AND x.observed_at = l.observed_at AND x.sequence > l.sequence)
+), seen AS (
+    SELECT c.observer_id, c.element_id, c.observed_at AS changed_at, c.sequence, c.document_id, c.previous_id,
+           CASE WHEN u.observed_at IS NULL THEN c.observed_at ELSE u.seen_at END AS observed_at
+    FROM element_change c
+    LEFT JOIN unseen u ON u.observer_id = c.observer_id AND u.observed_at = c.observed_at
+), settled AS (
     SELECT * FROM (
         SELECT observer_id, element_id, observed_at, document_id,
                FIRST_VALUE(previous_id) OVER (
-                   PARTITION BY observer_id, element_id, observed_at ORDER BY sequence) AS before_id,
+                   PARTITION BY observer_id, element_id, observed_at ORDER BY changed_at, sequence) AS before_id,
                ROW_NUMBER() OVER (
-                   PARTITION BY observer_id, element_id, observed_at ORDER BY sequence DESC) AS place
-        FROM element_change) ranked
+                   PARTITION BY observer_id, element_id, observed_at ORDER BY changed_at DESC, sequence DESC) AS place
+        FROM seen WHERE observed_at IS NOT NULL) ranked
     WHERE place = 1 AND COALESCE(document_id, 0) <> COALESCE(before_id, 0)
 )"""
 
@@ -143,7 +245,8 @@ WHERE NOT (n.before_is_object = 1 AND n.after_is_object = 1)
   AND COALESCE(n.before_value, '') <> COALESCE(n.after_value, '')
 """
 
-# Walks both documents of a pair together, into objects on both sides alone. A value is its JSON text; a missing one is null.
+# Walks both documents of a pair together, into objects on both sides alone. A value is its JSON text; a missing one is
+# null.
 _SQLITE_NODES = """
 node AS (
     SELECT p.observer_id, p.element_id, p.observed_at, p.across_absence, '' AS path,
@@ -152,24 +255,30 @@ node AS (
     WHERE p.before_id <> p.document_id
     UNION ALL
     SELECT n.observer_id, n.element_id, n.observed_at, n.across_absence,
-           n.path || '/' || REPLACE(REPLACE(k.key, '~', '~0'), '/', '~1'),
-           (SELECT {value_b} FROM json_each(n.before_value) b WHERE b.key = k.key),
-           (SELECT {value_a} FROM json_each(n.after_value) a WHERE a.key = k.key),
-           (SELECT b.type = 'object' FROM json_each(n.before_value) b WHERE b.key = k.key),
-           (SELECT a.type = 'object' FROM json_each(n.after_value) a WHERE a.key = k.key)
-    FROM node n JOIN json_each(n.after_value) k
+           n.path || '/' || REPLACE(REPLACE({name_a}, '~', '~0'), '/', '~1'),
+           {value_b}, {value_a}, b.type = 'object', a.type = 'object'
+    FROM node n JOIN json_each(n.after_value) a LEFT JOIN json_each(n.before_value) b ON {name_b} = {name_a}
     WHERE n.before_is_object = 1 AND n.after_is_object = 1
     UNION ALL
     SELECT n.observer_id, n.element_id, n.observed_at, n.across_absence,
-           n.path || '/' || REPLACE(REPLACE(k.key, '~', '~0'), '/', '~1'),
-           {value_k}, NULL, k.type = 'object', NULL
-    FROM node n JOIN json_each(n.before_value) k
+           n.path || '/' || REPLACE(REPLACE({name_b}, '~', '~0'), '/', '~1'),
+           {value_b}, NULL, b.type = 'object', NULL
+    FROM node n JOIN json_each(n.before_value) b
     WHERE n.before_is_object = 1 AND n.after_is_object = 1
-      AND k.key NOT IN (SELECT a.key FROM json_each(n.after_value) a)
+      AND NOT EXISTS (SELECT 1 FROM json_each(n.after_value) a WHERE {name_a} = {name_b})
 )"""
+_SQLITE_NAME = (
+    f"CASE WHEN {_PLAIN.format('{0}.fullkey')} THEN {{0}}.key"
+    " ELSE substr({0}.fullkey, 4, length({0}.fullkey) - 4) END"
+)
+# As a value of SQLite a number loses digits, and a text what _PLAIN tells of: its JSON text is read by its path, which
+# a key with a quotation mark has not.
 _SQLITE_VALUE = (
-    "CASE {0}.type WHEN 'true' THEN 'true' WHEN 'false' THEN 'false' WHEN 'null' THEN 'null'"
-    " WHEN 'object' THEN {0}.value WHEN 'array' THEN {0}.value ELSE json_quote({0}.value) END"
+    "CASE WHEN {0}.type IN ('true', 'false', 'null') THEN {0}.type"
+    " WHEN {0}.type IN ('object', 'array') THEN {0}.value"
+    " WHEN instr({0}.key, '\"') > 0 THEN json_quote({0}.value)"
+    " WHEN {0}.type = 'text' AND " + _PLAIN.format("({1} -> {0}.fullkey)") + " THEN json_quote({0}.value)"
+    " ELSE {1} -> {0}.fullkey END"
 )
 
 _POSTGRESQL_NODES = """
@@ -193,11 +302,27 @@ node AS (
 
 
 def upgrade() -> None:
-    """Make the views."""
-    for statement in statements(op.get_bind().dialect.name):
-        op.get_bind().exec_driver_sql(
-            statement.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else statement
-        )
+    """Make the views; on PostgreSQL with their comments."""
+    connection = op.get_bind()
+    engine = connection.dialect.name
+    for statement in statements(engine):
+        connection.exec_driver_sql(statement if engine == "sqlite" else statement.replace("%", "%%"))
+    if engine == "postgresql":
+        for statement in comments():
+            connection.exec_driver_sql(statement)
+
+
+def comments() -> list[str]:
+    """What is told of each view and column, as statements of PostgreSQL."""
+    made = []
+    for view, (meaning, columns) in VIEWS.items():
+        made.append(f"COMMENT ON VIEW {view} IS {_quoted(meaning)}")
+        made += [f"COMMENT ON COLUMN {view}.{name} IS {_quoted(text)}" for name, text in columns.items()]
+    return made
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def statements(engine: str) -> list[str]:
@@ -207,27 +332,28 @@ def statements(engine: str) -> list[str]:
     def instant(column: str) -> str:
         return words["instant"].format(column)
 
-    history = _HISTORY.format(settled=_SETTLED)
-    bounds = {"start": instant("s.start_us"), "end": instant("s.end_us"), "history": history}
-    peer = {
-        "device_name": words["text"].format("d.body", "device_name"),
-        "os": words["text"].format("d.body", "os"),
-        "sdk_version": words["text"].format("d.body", "sdk_version"),
-        "cloud": words["boolean"].format("d.body", "is_connected_to_cloud"),
-        "compatible": words["boolean"].format("d.body", "is_compatible"),
-        "peer_metadata": words["json"].format("d.body", "peer_metadata"),
-        "identity_service_metadata": words["json"].format("d.body", "identity_service_metadata"),
-    }
-    if engine == "sqlite":
-        values = {f"value_{name}": _SQLITE_VALUE.format(name) for name in "abk"}
-        nodes = _SQLITE_NODES.format(**values)
-    else:
-        bodies = {"before_body": _READABLE.format("b.body"), "after_body": _READABLE.format("a.body")}
-        nodes = _POSTGRESQL_NODES.format(**bodies)
+    def member(kind: str, name: str) -> str:
+        return words[kind].format("d.body", name)
+
+    bounds = {"start": instant("s.start_us"), "end": instant("s.end_us"), "history": _HISTORY.format(settled=_SETTLED)}
+    peer = {name: member("text", name) for name in ("device_name", "os", "sdk_version")}
+    peer |= {name: member("json", name) for name in ("peer_metadata", "identity_service_metadata")}
+    peer |= {"cloud": member("boolean", "is_connected_to_cloud"), "compatible": member("boolean", "is_compatible")}
+    nodes = _sqlite_nodes() if engine == "sqlite" else _postgresql_nodes()
     return [
         _OBSERVATION.format(observed_at=instant("l.observed_at"), recorded_at=instant("l.recorded_at")),
-        _COVERAGE.format(start=instant("b.start_us"), end=instant("b.end_us")),
+        _COVERAGE.format(latest=_LATEST, start=instant("b.start_us"), end=instant("b.end_us")),
         _PEER_HISTORY.format(**bounds, **peer),
-        _CONNECTION_HISTORY.format(**bounds, listed_by=words["json"].format("d.body", "listed_by")),
+        _CONNECTION_HISTORY.format(**bounds, listed_by=member("json", "listed_by")),
         _ATTRIBUTE_CHANGE.format(settled=_SETTLED, nodes=nodes, observed_at=instant("n.observed_at")),
     ]
+
+
+def _sqlite_nodes() -> str:
+    sides = {"a": "n.after_value", "b": "n.before_value"}
+    words = {f"value_{side}": _SQLITE_VALUE.format(side, value) for side, value in sides.items()}
+    return _SQLITE_NODES.format(**words, **{f"name_{side}": _SQLITE_NAME.format(side) for side in sides})
+
+
+def _postgresql_nodes() -> str:
+    return _POSTGRESQL_NODES.format(before_body=_READABLE.format("b.body"), after_body=_READABLE.format("a.body"))

@@ -165,8 +165,10 @@ def unwatched(moment: datetime, observers: tuple[ObserverState, ...], names: Nam
         return f"nobody was watching at {show_time(moment)}: there is no observation by then"
     last, state = max(spoken, key=lambda pair: pair[0])
     age = "" if state.age is None else f" ({format_duration(state.age)} before)"
+    untils = [each.watched_until for each in observers if each.watched_until is not None]
+    since = f", and nobody since {show_time(max(untils))}" if untils else ""
     return (
-        f"nobody was watching at {show_time(moment)}: the last observation before is that of "
+        f"nobody was watching at {show_time(moment)}{since}: the last observation before is that of "
         f"{names.name(state.observer)} at {show_time(last)}{age}; what came after it is unknown, not absent"
     )
 

@@ -1,0 +1,155 @@
+"""The query plans that speed rests on: no question reads a growing table from end to end, on either engine.
+
+The statements are those that public calls really issue, caught on their way to the engine and then explained.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+
+import peerstore
+from tests.conftest import ENGINES, drop_url, fresh_url
+
+GROWING = ("observation_log", "element_change", "keyframe")
+SMALL = ("observer", "element", "document", "store_info", "peerstore_revision", "sqlite_master", "days", "CONSTANT")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+OBSERVERS = ("o1", "o2", "o3")
+
+
+def history() -> Iterator[dict[str, Any]]:
+    """Three observers over sixty days: peers that come and go, an observer that falls silent now and then."""
+    chance = random.Random(7)
+    for observer in OBSERVERS:
+        present = {f"p{number:02}" for number in range(12)}
+        for step in range(2500):
+            present ^= {f"p{chance.randrange(40):02}" for _ in range(4)}
+            peers = [
+                {"peerKeyString": key, "deviceName": key, "connections": links(key, present)} for key in sorted(present)
+            ]
+            yield {
+                "observed_at": START + timedelta(minutes=35 * step),
+                "graph": {"localPeer": {"peerKeyString": observer, "connections": []}, "remotePeers": peers},
+                "max_silence": 60 if step % 500 == 499 else 3000,
+            }
+
+
+def links(key: str, present: set[str]) -> list[dict[str, Any]]:
+    others = [other for other in sorted(present) if other[-1] == key[-1] and other != key]
+    return [
+        {
+            "id": f"{min(key, other)}<->{max(key, other)}:Bluetooth",
+            "peer1": key,
+            "peer2": other,
+            "connectionType": "Bluetooth",
+        }
+        for other in others
+    ]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def filled(request: pytest.FixtureRequest) -> Iterator[str]:
+    url = fresh_url(request.param)
+    with peerstore.open(url) as store:
+        store.record_many(history())
+    with sa.create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("ANALYZE")
+    yield url
+    drop_url(url)
+
+
+@contextmanager
+def caught() -> Iterator[list[tuple[str, Any]]]:
+    """The statements that reach an engine meanwhile, each with its parameters."""
+    statements: list[tuple[str, Any]] = []
+
+    def catch(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.lstrip().upper().startswith(("SELECT", "WITH")):
+            statements.append((statement, parameters))
+
+    event.listen(sa.Engine, "before_cursor_execute", catch)
+    try:
+        yield statements
+    finally:
+        event.remove(sa.Engine, "before_cursor_execute", catch)
+
+
+def full_scans(url: str, statement: str, parameters: Any) -> list[str]:
+    """What the engine's plan says of reading a growing table from end to end."""
+    with sa.create_engine(url).connect() as connection:
+        cursor = connection.connection.cursor()
+        if connection.dialect.name == "sqlite":
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            steps = [row[3] for row in cursor.fetchall() if row[3].startswith(("SCAN", "SEARCH"))]
+            return [step for step in steps if step.split()[1] not in SMALL and "(observer_id=?" not in step]
+        cursor.execute(f"EXPLAIN {statement}", parameters)
+        steps = [row[0] for row in cursor.fetchall()]
+        return [step for step in steps if "Seq Scan" in step and any(name in step for name in GROWING)]
+
+
+Question = Callable[[peerstore.PeerStore], Any]
+MIDDLE = START + timedelta(days=30, minutes=7)
+HOUR = timedelta(hours=1)
+
+QUESTIONS: dict[str, Question] = {
+    "presence_at": lambda store: store.presence_at(MIDDLE),
+    "presence_at of one observer": lambda store: store.presence_at(MIDDLE, observer="o1"),
+    "presence_at as known": lambda store: store.presence_at(MIDDLE, known_at=datetime.now(UTC)),
+    "diff": lambda store: store.diff(MIDDLE, MIDDLE + HOUR),
+    "changes in an hour": lambda store: list(store.changes(MIDDLE, MIDDLE + HOUR)),
+    "changes of a peer": lambda store: list(store.changes(peer="p03", since=MIDDLE, until=MIDDLE + HOUR)),
+    "metadata_changes of a peer": lambda store: list(store.metadata_changes("p03")),
+    "sessions of a peer": lambda store: list(store.sessions("p03")),
+    "sessions in an hour": lambda store: list(store.sessions(since=MIDDLE, until=MIDDLE + HOUR)),
+    "connection_sessions of a pair": lambda store: list(store.connection_sessions("p03", "p13")),
+    "presence_over": lambda store: list(store.presence_over(MIDDLE, MIDDLE + HOUR)),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_no_question_reads_a_growing_table_from_end_to_end(filled: str, name: str) -> None:
+    with peerstore.open(filled) as store, caught() as statements:
+        QUESTIONS[name](store)
+    assert statements
+    distinct = {statement: parameters for statement, parameters in statements}
+    for statement, parameters in distinct.items():
+        assert full_scans(filled, statement, parameters) == [], statement
+
+
+def test_a_full_scan_would_be_seen(filled: str) -> None:
+    assert full_scans(filled, "SELECT max(document_id) FROM element_change", ())
+
+
+def test_a_presence_takes_few_statements_and_reads_few_rows(filled: str) -> None:
+    """Three statements an observer and few for names; the rows read are at most twice the live elements and a floor."""
+    with peerstore.open(filled) as store:
+        store.presence_at(MIDDLE, observer="o1")
+        with caught() as statements:
+            presence = store.presence_at(MIDDLE, observer="o1")
+    assert len(statements) <= 4
+    live = len(presence.peers) + len(presence.connections) + 1
+    [(statement, parameters)] = [each for each in statements if "FROM element_change" in each[0]]
+    with sa.create_engine(filled).connect() as connection:
+        cursor = connection.connection.cursor()
+        cursor.execute(statement, parameters)
+        rows = len(cursor.fetchall())
+    assert rows <= 2 * max(live, 64)
+
+
+def test_recording_in_order_reads_nothing_of_the_past(store_url: str) -> None:
+    """Once a store has recorded an observer, another observation of it costs one look at the end of its log."""
+    observations = list(history())[:20]
+    with peerstore.open(store_url) as store:
+        store.record_many(observations[:19])
+        with caught() as statements:
+            store.record_many(observations[19:])
+    growing = [statement for statement, _ in statements if any(f"FROM {name}" in statement for name in GROWING)]
+    assert len(growing) == 1
