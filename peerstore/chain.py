@@ -8,7 +8,10 @@ what they were in it. A stored graph ends every difference, since what a graph w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from itertools import chain as joined
+from itertools import repeat
+
+import msgspec
 
 from peerstore.keyframes import State
 from peerstore.model import Recorded
@@ -18,28 +21,46 @@ from peerstore.times import EARLIEST
 NEVER_WATCHED = EARLIEST - 1
 """``gap_from`` of an observer's first observation: it had not been watching since before all time."""
 
-ChangeRow = tuple[int, int, int, int, int | None, int | None, int]
-"""A row of ``element_change``: (observer, observed_at, sequence, element, document, previous, day)."""
+Rows = Mapping[int, tuple[int | None, int | None]]
+"""The change rows of one observation: element to its document and the one before."""
 
 
-@dataclass(slots=True)
-class Item:
+class Item(msgspec.Struct, gc=False):
     """A new observation on its way into the chain; ``state`` is ``None`` for a stop marker."""
 
-    position: Position
+    observed_at: int
+    sequence: int
     state: State | None
     max_silence: int | None
-    result: Recorded = field(default_factory=lambda: Recorded("recorded"))
+    result: Recorded
+
+    @property
+    def position(self) -> Position:
+        """Its place in the chain."""
+        return Position(self.observed_at, self.sequence)
 
 
-@dataclass(slots=True)
 class Edits:
-    """What must be written: new log rows, changed ``gap_from`` of stored ones, change rows to delete and to insert."""
+    """What must be written. New rows (``logged``, ``changes``, ``keyframes``) stand in flat lists, one value after the
+    other in the order of the table's columns, since a tuple a row would keep the garbage collector busy.
 
-    logged: list[Logged] = field(default_factory=list)
-    gaps: list[tuple[Position, int | None]] = field(default_factory=list)
-    deleted: list[tuple[Position, int]] = field(default_factory=list)
-    changes: list[ChangeRow] = field(default_factory=list)
+    ``gaps`` are new values of ``gap_from``, each with the place of its stored observation; ``deleted`` are places of
+    stored change rows.
+    """
+
+    __slots__ = ("changes", "deleted", "gaps", "keyframes", "logged")
+
+    def __init__(self) -> None:
+        self.logged: list[int | None] = []
+        self.changes: list[int | None] = []
+        self.keyframes: list[int | bytes] = []
+        self.gaps: list[tuple[int, Position, int | None]] = []
+        self.deleted: list[tuple[int, Position, int]] = []
+
+    def clear(self) -> None:
+        """Everything is written."""
+        for waiting in (self.logged, self.changes, self.keyframes, self.gaps, self.deleted):
+            waiting.clear()
 
 
 def gap_before(previous: Logged | None, moment: int) -> int | None:
@@ -56,19 +77,25 @@ def gap_before(previous: Logged | None, moment: int) -> int | None:
 
 
 def differences(before: State, after: State) -> dict[int, int | None]:
-    """The elements in which two states differ, with their document in the second (``None``: absent)."""
-    changed: dict[int, int | None] = {
-        element: document for element, document in after.items() if before.get(element) != document
-    }
-    if len(before) + len(changed) != len(after) or any(element in before for element in changed):
-        changed.update((element, None) for element in before.keys() - after.keys())
+    """The elements in which two states differ, with their document in the second (``None``: absent).
+
+    >>> differences({1: 10, 2: 20, 3: 30}, {1: 10, 2: 21, 4: 40})
+    {2: 21, 4: 40, 3: None}
+    """
+    if before is after or before == after:
+        return {}
+    get = before.get
+    changed: dict[int, int | None] = {e: document for e, document in after.items() if get(e) != document}
+    gone = before.keys() - after.keys()
+    if gone:
+        changed.update(dict.fromkeys(gone))
     return changed
 
 
 class Chain:
     """A walk along one observer's chain, from the state and the log row before its first step.
 
-    ``late``: stored observations may follow new ones.
+    ``late``: stored observations may follow new ones. What must be written goes into ``edits``.
     """
 
     def __init__(
@@ -78,36 +105,43 @@ class Chain:
         previous: Logged | None,
         recorded_at: int,
         graph_element: int,
+        edits: Edits,
         *,
         late: bool,
     ) -> None:
         self.state = state
-        self.edits = Edits()
+        self.edits = edits
         self.previous = previous
+        self.in_step = True
         self._observer_id = observer_id
         self._graph_element = graph_element
         self._late = late
         self._recorded_at = recorded_at
         self._stored: dict[int, int | None] = {}
+        self._shared = not late  # whether someone else holds the state too, so that it must be copied to be changed
 
-    def add(self, item: Item) -> None:
-        """Step to a new observation."""
-        position = item.position
-        gap = gap_before(self.previous, position.observed_at)
-        stopped = int(item.state is None)
-        self.previous = Logged(*position, self._recorded_at, stopped, item.max_silence, gap)
-        self.edits.logged.append(self.previous)
-        if item.state is not None:
-            changed, get = differences(self.state, item.state), self.state.get
-            observer_id, at, sequence, day = self._observer_id, *position, position.observed_at // DAY
-            self.edits.changes += [
-                (observer_id, at, sequence, element, document, get(element), day)
-                for element, document in changed.items()
-            ]
+    def add(self, item: Item) -> int:
+        """Step to a new observation; how many change rows that makes."""
+        state, at, sequence = item.state, item.observed_at, item.sequence
+        gap = gap_before(self.previous, at)
+        self.previous = Logged(at, sequence, self._recorded_at, int(state is None), item.max_silence, gap)
+        self.edits.logged += (self._observer_id, *self.previous)
+        self.in_step = False
+        if state is None:
+            return 0
+        changed = differences(self.state, state)
+        if changed:
+            self._write(at, sequence, changed)
             if self._late:
                 self._diverge(changed)
-            self.state = item.state
-            item.result.changes = len(changed) - (self._graph_element in changed)
+            self.state, self._shared = state, True
+        item.result.changes = len(changed) - (self._graph_element in changed)
+        return len(changed)
+
+    def _write(self, at: int, sequence: int, changed: Mapping[int, int | None]) -> None:
+        place = (repeat(self._observer_id), repeat(at), repeat(sequence))
+        values = (changed, changed.values(), map(self.state.get, changed), repeat(at // DAY))
+        self.edits.changes += joined.from_iterable(zip(*place, *values, strict=False))
 
     def _diverge(self, changed: Mapping[int, int | None]) -> None:
         """Note what the stored chain, in which the change is not, has instead."""
@@ -116,36 +150,49 @@ class Chain:
             if stored != document:
                 self._stored[element] = stored
 
-    def pass_stored(self, logged: Logged, rows: Mapping[int, tuple[int | None, int | None]]) -> None:
-        """Step over a stored observation with its change rows (element to document and previous), mending them."""
+    def pass_stored(self, logged: Logged, rows: Rows) -> None:
+        """Step over a stored observation with its change rows, mending them."""
         gap = gap_before(self.previous, logged.observed_at)
         if gap != logged.gap_from:
-            self.edits.gaps.append((logged.position, gap))
-        self.previous = logged._replace(gap_from=gap)
+            self.edits.gaps.append((self._observer_id, logged.position, gap))
+        self.previous = logged._replace(gap_from=gap) if gap != logged.gap_from else logged
         if not logged.stopped:
             self._mend(logged.position, rows)
+        self.in_step = not self._stored and (not logged.stopped or gap == logged.gap_from)
 
-    def _mend(self, position: Position, rows: Mapping[int, tuple[int | None, int | None]]) -> None:
-        state = dict(self.state)
-        for element in rows.keys() | self._stored.keys():
-            row = rows.get(element)
-            document = self._stored[element] if row is None else row[0]
-            before = state.get(element)
-            wanted = None if before == document else (document, before)
-            if wanted != row:
-                if row is not None:
-                    self.edits.deleted.append((position, element))
-                if wanted is not None:
-                    day = position.observed_at // DAY
-                    self.edits.changes.append((self._observer_id, *position, element, *wanted, day))
+    def _mend(self, position: Position, rows: Rows) -> None:
+        documents = {element: document for element, (document, _) in rows.items()}
+        if self._stored:
+            documents = {**self._stored, **documents}
+            self._rewrite(position, rows, documents)
+            self._stored.clear()
+        if self._shared:
+            self.state, self._shared = dict(self.state), False
+        for element, document in documents.items():
             if document is None:
-                state.pop(element, None)
+                self.state.pop(element, None)
             else:
-                state[element] = document
-        self._stored.clear()
-        self.state = state
+                self.state[element] = document
+
+    def _rewrite(self, position: Position, rows: Rows, documents: Mapping[int, int | None]) -> None:
+        """Bring the change rows of a stored graph, which has these documents, to what they are after the new state."""
+        for element, document in documents.items():
+            before, row = self.state.get(element), rows.get(element)
+            wanted = None if before == document else (document, before)
+            if wanted == row:
+                continue
+            if row is not None:
+                self.edits.deleted.append((self._observer_id, position, element))
+            if wanted is not None:
+                day = position.observed_at // DAY
+                self.edits.changes += (self._observer_id, *position, element, *wanted, day)
+
+    def standing_at(self, item: Item) -> Logged | None:
+        """The observation just passed, if it has the place of a new one."""
+        previous = self.previous
+        return previous if previous is not None and previous[:2] == (item.observed_at, item.sequence) else None
 
     def meet(self, item: Item, logged: Logged) -> None:
-        """Judge a new observation that stands at the place of the stored one just passed."""
+        """Judge a new observation that stands at the place of the one just passed."""
         same = logged.stopped == 1 if item.state is None else not logged.stopped and item.state == self.state
         item.result.status = "duplicate" if same else "conflict"

@@ -24,13 +24,16 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from peerstore.errors import DatabaseBusy, DatabaseError, DatabaseMissing, MissingExtra, PeerstoreError
 
 BUSY_TIMEOUT_SECONDS = 30
 OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, and the -> operator of the views
 APPLICATION_ID = 0x70656572  # "peer": marks an SQLite file as ours
+_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_ROWS_A_STATEMENT = 500  # by 7 columns: an SQLite statement may have 32766 values
 _SECRET_WORDS = ("pass", "secret", "token", "key")
 
 Result = TypeVar("Result")
@@ -53,8 +56,11 @@ def database_url(database: str | Path | URL) -> URL:
             raise DatabaseError(
                 "the database URL cannot be read: expected a path or dialect://user@host/name"
             ) from None
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise DatabaseError(f"{redacted(url)} names an engine that peerstore does not know: use SQLite or PostgreSQL")
+    if url.drivername not in _DRIVERS:
+        raise DatabaseError(
+            f"{redacted(url)} names an engine that peerstore does not know: use sqlite:///PATH or"
+            " postgresql+psycopg://USER@HOST/NAME"
+        )
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     return url
@@ -78,11 +84,14 @@ def _sqlite_url_text(path: str) -> bool:
 
 
 class Database:
-    """One database: a pool of readers, one writer at a time in this process, and the errors of both in our own
-    words."""
+    """One database: a pool of readers, one writer at a time in this process, and the errors of both in our words.
+
+    ``create`` tells whether a missing one may be made.
+    """
 
     def __init__(self, database: str | Path | URL, *, create: bool = True) -> None:
         self.url = database_url(database)
+        self.create = create
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._writing = threading.RLock()
@@ -186,6 +195,8 @@ class Database:
             yield
         except DBAPIError as error:
             raise self._translated(error) from error
+        except PoolTimeoutError as error:
+            raise DatabaseBusy("too many answers are still being read: finish or close some iterators") from error
         except ImportError as error:
             if isinstance(error, PeerstoreError):
                 raise
@@ -206,30 +217,47 @@ class Database:
             )
         return DatabaseError(f"{where} cannot be used: {said}")
 
-    def insert(self, connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert full rows (values in the order of the table's columns), as fast as the driver can."""
+    def insert(self, connection: Connection, table: sa.Table, values: Sequence[Any]) -> None:
+        """Insert full rows, given as one flat list of values in the order of the table's columns, as fast as the engine
+        can: a flat list costs the garbage collector nothing, and a statement of many rows is cheaper than many of one.
+        """
+        names = tuple(table.columns.keys())
+        width, step = len(names), _ROWS_A_STATEMENT * len(names)
+        if not self.is_sqlite:
+            if values:
+                columns = tuple(list(values[column::width]) for column in range(width))
+                connection.exec_driver_sql(self._insert_text(table, names), columns)
+            return
+        whole = len(values) - len(values) % step
+        for start in range(0, whole, step):
+            text = self._insert_text(table, names, _ROWS_A_STATEMENT)
+            connection.exec_driver_sql(text, tuple(values[start : start + step]))
+        rows = [tuple(values[start : start + width]) for start in range(whole, len(values), width)]
         if rows:
-            connection.exec_driver_sql(self._insert_text(table), list(rows))
+            connection.exec_driver_sql(self._insert_text(table, names), rows)
 
-    def insert_new(self, connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert rows of a dictionary table, leaving alone those whose unique key is already there."""
-        if rows:
-            connection.execute(self._insert_new_statement(table), rows)
+    def insert_new(
+        self, connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]], returning: str = "digest"
+    ) -> Iterator[tuple[Any, int]]:
+        """Insert rows of a dictionary table, leaving alone those whose unique key is already there; of those that were
+        not, a column's value and the id."""
+        for chunk in chunks(rows, _ROWS_A_STATEMENT):
+            names = tuple(chunk[0])
+            text = self._insert_text(table, names, len(chunk))
+            values: tuple[Any, ...] = tuple(value for row in chunk for value in row.values())
+            if not self.is_sqlite:
+                values = tuple([row[name] for row in chunk] for name in names)
+            found = connection.exec_driver_sql(f"{text} ON CONFLICT DO NOTHING RETURNING {returning}, id", values)
+            yield from found.all()
 
-    @functools.cache  # noqa: B019 - one Database has a handful of tables and lives as long as its store
-    def _insert_text(self, table: sa.Table) -> str:
-        return str(
-            sa.insert(table).compile(dialect=_positional(self._writer), column_keys=[c.name for c in table.columns])
-        )
-
-    def _insert_new_statement(self, table: sa.Table) -> Any:
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - one Database has a handful of tables and lives as long as its store
+    def _insert_text(self, table: sa.Table, names: tuple[str, ...], rows: int = 1) -> str:
+        into = f"INSERT INTO {table.name} ({', '.join(names)})"
         if self.is_sqlite:
-            from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-
-            return sqlite_insert(table).on_conflict_do_nothing()
-        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-
-        return postgresql_insert(table).on_conflict_do_nothing()
+            row = f"({', '.join('?' * len(names))})"
+            return f"{into} VALUES {', '.join([row] * rows)}"
+        arrays = ", ".join(f"%s::{table.c[name].type.compile(self._writer.dialect)}[]" for name in names)
+        return f"{into} SELECT * FROM unnest({arrays})"  # noqa: S608 - a table of ours
 
     def size(self, connection: Connection) -> int:
         """Bytes that the database takes on its disk (SQLite: with its write-ahead log)."""
@@ -264,13 +292,6 @@ class Database:
         self._writer.dispose()
         if self._temporary is not None:
             self._temporary.cleanup()
-
-
-def _positional(engine: Engine) -> Any:
-    """The engine's dialect, with the placeholders of its driver in the order of the columns."""
-    if engine.dialect.name == "sqlite":
-        return engine.dialect
-    return engine.dialect.__class__(paramstyle="format")  # type: ignore[call-arg]
 
 
 def _connect_sqlite(connection: Any, _record: object, *, reading: bool) -> None:

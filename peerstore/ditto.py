@@ -26,7 +26,6 @@ that repeat another one, and empty ones where a key, an address, an id or a type
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -34,7 +33,7 @@ import msgspec
 
 from peerstore.canonical import MAX_DEPTH, Json, dumps, loads, normal, pointer
 from peerstore.ditto_fields import Fields, Link, OpenLink
-from peerstore.ditto_peers import BOTH, Cache, ParsedPeer, PeerReader, exact_bytes, holds_json
+from peerstore.ditto_peers import GRAPH, Cache, ParsedPeer, PeerReader, PlainElements, exact_bytes, holds_json
 from peerstore.ditto_render import render
 from peerstore.errors import InputError, InvalidGraph
 from peerstore.model import Element, PresenceGraph
@@ -45,9 +44,6 @@ __all__ = ["GRAPH_DEPTH", "GraphReader", "canonical_peer_key", "read_graph", "re
 GRAPH_DEPTH = MAX_DEPTH + 2
 """How deep the JSON of a graph may nest: each peer up to the limit, in an array, in the graph."""
 
-GRAPH = Element("graph")
-_LOCAL_PEER = '{"local_peer":%s}'
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
 _FRAME = len('{"localPeer":,"remotePeers":}')
 _SHORTEST_REPEAT = len('"localPeer":1,')
 
@@ -97,7 +93,7 @@ class GraphReader:
         self._reader = PeerReader()
         self._texts: Cache[ParsedPeer] = Cache()
         self._values: Cache[ParsedPeer] = Cache()
-        self._last: tuple[bytes, str | None, PresenceGraph] | None = None
+        self._last: tuple[list[ParsedPeer], str | None, PresenceGraph] | None = None
 
     def read(self, graph: Mapping[str, Any] | bytes | str, observer: str | None = None) -> PresenceGraph:
         """Read one graph; ``observer`` stands in for the reader's. Graphs share what is equal: do not modify them."""
@@ -108,14 +104,27 @@ class GraphReader:
             return self._read_text(bytes(graph), observer)
         return self._read_value(graph, observer)
 
-    def _read_text(self, content: bytes, observer: str | None) -> PresenceGraph:
-        if self._last is not None and self._last[0] == content and self._last[1] == observer:
-            return self._last[2]
-        graph = self._read_quickly(content, observer)
+    def read_peers(self, contents: list[bytes], observer: str | None = None) -> PresenceGraph:
+        """Read a graph that has nothing but a local peer, whose JSON text comes first, and remote peers.
+
+        What is wrong is said without its place in the graph. ``observer`` must be in canonical form.
+        """
+        found = list(map(self._texts.get, contents))
+        if not all(found):
+            found = list(map(self._text_peer, found, contents))
+        peers: list[ParsedPeer] = found  # type: ignore[assignment]
+        last = self._last
+        if last is not None and last[0] == peers and last[1] == observer:
+            return last[2]
+        graph = _assembled_plainly(peers)
         if graph is None:
-            graph = self._read_value(loads(content, GRAPH_DEPTH), observer)
-        self._last = content, observer, graph
+            graph = _assembled(_Parts(peers[0], peers[1:], [], [], {}), observer)
+        self._last = peers, observer, graph
         return graph
+
+    def _read_text(self, content: bytes, observer: str | None) -> PresenceGraph:
+        graph = self._read_quickly(content, observer)
+        return self._read_value(loads(content, GRAPH_DEPTH), observer) if graph is None else graph
 
     def _read_quickly(self, content: bytes, observer: str | None) -> PresenceGraph | None:
         """Read a graph that has a local peer, remote peers and nothing else; None for others and for wrong ones."""
@@ -123,17 +132,13 @@ class GraphReader:
             raw = _RAW_GRAPH.decode(content)
             if len(content) - len(raw.local_peer) - len(raw.remote_peers) >= _FRAME + _SHORTEST_REPEAT:
                 return None  # there is room for a member that is given twice
-            contents = list(map(bytes, (raw.local_peer, *_RAW_LIST.decode(raw.remote_peers))))
-            found = list(map(self._texts.get, contents))
-            if None in found:
-                found = list(map(self._text_peer, contents))
-            peers = [peer for peer in found if peer is not None]
-            return _assembled(_Parts(peers[0], peers[1:], [], [], {}), observer)
+            return self.read_peers(list(map(bytes, (raw.local_peer, *_RAW_LIST.decode(raw.remote_peers)))), observer)
         except (msgspec.MsgspecError, UnicodeDecodeError, InputError, RecursionError):
             return None
 
-    def _text_peer(self, content: bytes) -> ParsedPeer:
-        peer = self._texts.find(content)
+    def _text_peer(self, peer: ParsedPeer | None, content: bytes) -> ParsedPeer:
+        if peer is None:
+            peer = self._texts.find(content)
         if peer is None:
             peer = self._reader.read_text(content)
             self._texts.keep(content, peer)
@@ -222,9 +227,10 @@ def _assembled(parts: _Parts, observer: str | None) -> PresenceGraph:
             raise InvalidGraph(f"this graph {found}; a graph with a local peer's key, or an observer, was expected")
         observer = local.key
     peers = parts.remotes if local is None else [local, *parts.remotes]
-    plain = len({peer.key for peer in peers if peer.plain}) == len(peers)
-    if local is not None and plain and not (parts.links or parts.open_links or parts.extra):
-        return _assembled_plainly(local.key or "", peers)
+    if local is not None and not (parts.links or parts.open_links or parts.extra):
+        graph = _assembled_plainly(peers)
+        if graph is not None:
+            return graph
     handles = _handles(peers, observer)
     local_peer = "" if local is None else local.key or handles[0]
     document: dict[str, Json] = {} if local is None else {"local_peer": local_peer}
@@ -237,17 +243,12 @@ def _assembled(parts: _Parts, observer: str | None) -> PresenceGraph:
     return PresenceGraph(local_peer, elements)
 
 
-def _assembled_plainly(local_peer: str, peers: list[ParsedPeer]) -> PresenceGraph:
-    """The graph of plain peers, each with a key of its own: without a loop over connections, for speed."""
-    elements = {GRAPH: _LOCAL_PEER % _quoted(local_peer)}
-    seconds: dict[Element, str] = {}
-    for peer in peers:
-        elements.update(peer.firsts)
-        seconds.update(peer.seconds)
-    both = elements.keys() & seconds.keys()
-    elements.update(seconds)
-    elements.update(dict.fromkeys(both, BOTH))
-    return PresenceGraph(local_peer, elements)
+def _assembled_plainly(peers: list[ParsedPeer]) -> PresenceGraph | None:
+    """The graph of plain peers, the local one first, each with a key of its own; None if they are not."""
+    keys = {peer.plain_key for peer in peers}
+    if len(keys) < len(peers) or None in keys:
+        return None
+    return PresenceGraph(peers[0].key or "", PlainElements(peers))
 
 
 def _handles(peers: list[ParsedPeer], observer: str) -> dict[int, str]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from peerstore.canonical import Json, dumps, pointer
 from peerstore.errors import InputError, InvalidGraph
 from peerstore.model import Element
@@ -231,6 +233,37 @@ def read_link(value: Json, path: str, filed_id: str = "") -> Link | OpenLink:
     if first is None or second is None:
         return OpenLink((first, second), link_type, link_id, extra)
     return _link(first, second, link_type, link_id, extra)
+
+
+class _PlainLink(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    id: str
+    peer_key_string1: str
+    peer_key_string2: str
+    connection_type: str
+
+
+_PLAIN_LINK = msgspec.json.Decoder(_PlainLink)
+_PLAIN_FRAME = len('{"id":"","peerKeyString1":"","peerKeyString2":"","connectionType":""}')
+_SHORTEST_REPEAT = len('"id":"",')
+
+
+def read_plain_link(content: bytes) -> Link | None:
+    """Read the JSON text of a connection that has an id, a type and the keys of its ends as texts, and nothing else.
+
+    None for every other one, and for a wrong one: much quicker than :func:`read_link`, with the same result.
+    """
+    try:
+        plain = _PLAIN_LINK.decode(content)
+        parts = (plain.id, plain.peer_key_string1, plain.peer_key_string2, plain.connection_type)
+        if len(content) - sum(map(len, parts)) >= _PLAIN_FRAME + _SHORTEST_REPEAT:
+            return None  # there is room for a member that is given twice
+        link_id, link_type = _link_id(plain.id), _link_type(plain.connection_type)
+        first, second = spelled_key(plain.peer_key_string1), spelled_key(plain.peer_key_string2)
+    except (msgspec.MsgspecError, UnicodeDecodeError, InputError):
+        return None
+    if link_id is None or link_type is None or first is None or second is None:
+        return None
+    return _link(first, second, link_type, link_id, {})
 
 
 def _link(first: str, second: str, link_type: str, link_id: str, extra: dict[str, Json]) -> Link:

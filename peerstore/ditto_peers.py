@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import marshal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from peerstore.canonical import MAX_DEPTH, Json, dumps, loads, normal, pointer
-from peerstore.ditto_fields import Link, OpenLink, folded, listed, read_link, read_peer
+from peerstore.ditto_fields import Link, OpenLink, folded, listed, read_link, read_peer, read_plain_link
 from peerstore.errors import InvalidGraph
 from peerstore.model import Element
 from peerstore.peer_keys import kind_of
@@ -20,6 +21,7 @@ T = TypeVar("T")
 _CONNECTIONS = b'"connections"'
 _encoded = json.JSONEncoder().encode
 
+GRAPH = Element("graph")
 FIRST, SECOND, BOTH = (f'{{"listed_by":{ends}}}' for ends in ("[1]", "[2]", "[1,2]"))
 """The documents of connections that their first end, their second end or both list, with no unknown fields."""
 
@@ -37,33 +39,76 @@ class _Body(NamedTuple):
     name: str
 
 
-class ParsedPeer:
+class ParsedPeer(msgspec.Struct, eq=False, gc=False):
     """A peer as it was read, apart from the graph around it; it is cached, so nothing in it changes.
 
-    A peer is plain if it has a key and its connections have nothing to say but who lists them: ``firsts`` then has its
-    own element and those of the connections whose first end it is, ``seconds`` those whose second end it is.
+    A peer is plain, and has a ``plain_key``, if it has a key and its connections have nothing to say but that it lists
+    them, being one of their ends.
     """
 
-    __slots__ = ("element", "firsts", "key", "links", "name", "open_links", "plain", "seconds", "text")
-
-    def __init__(self, body: _Body, links: list[Link], open_links: list[OpenLink]) -> None:
-        self.key, self.element, self.text, self.name = body
-        self.links = links
-        self.open_links = open_links
-        self.firsts = {self.element: self.text}
-        self.seconds: dict[Element, str] = {}
-        self.plain = self.key is not None and not open_links
-        for element, extra in links:
-            if element.key == self.key:
-                self.firsts[element] = FIRST
-            else:
-                self.seconds[element] = SECOND
-                self.plain &= element.other == self.key
-            self.plain &= not extra
+    key: str | None
+    element: Element
+    text: str
+    name: str
+    links: Sequence[Link]
+    open_links: Sequence[OpenLink]
+    plain_key: str | None
 
     def all_links(self, observer: str) -> list[Link]:
         """Every connection in its list, with handles for the ends that have no key."""
-        return self.links + [link.close(observer) for link in self.open_links] if self.open_links else self.links
+        return [*self.links, *(link.close(observer) for link in self.open_links)]
+
+
+class PlainElements(Mapping[Element, str]):
+    """The elements of a graph of plain peers, each with a key of its own.
+
+    They are put together when they are first looked at, which recording need not do: it knows the ids of the
+    elements of each peer (:mod:`peerstore.interning`).
+    """
+
+    __slots__ = ("_elements", "graph_text", "peers")
+
+    def __init__(self, peers: list[ParsedPeer]) -> None:
+        self.peers = peers
+        self.graph_text = _graph_text(peers[0].key or "")
+        self._elements: dict[Element, str] | None = None
+
+    def _assembled(self) -> dict[Element, str]:
+        if self._elements is None:
+            elements, seconds = {GRAPH: self.graph_text}, set()
+            for peer in self.peers:
+                elements[peer.element] = peer.text
+                for element, _ in peer.links:
+                    if element.key == peer.key:
+                        elements[element] = FIRST
+                    else:
+                        seconds.add(element)
+            for element in seconds:
+                elements[element] = BOTH if element in elements else SECOND
+            self._elements = elements
+        return self._elements
+
+    def __getitem__(self, element: Element) -> str:
+        return self._assembled()[element]
+
+    def __iter__(self) -> Iterator[Element]:
+        return iter(self._assembled())
+
+    def __len__(self) -> int:
+        return len(self._assembled())
+
+
+@functools.lru_cache(maxsize=1024)
+def _graph_text(local_peer: str) -> str:
+    return dumps({"local_peer": local_peer})
+
+
+def _parsed(body: _Body, links: list[Link | OpenLink]) -> ParsedPeer:
+    """A peer with its connections."""
+    key = body.key
+    closed, open_links = _sorted_out(links)
+    plain = not open_links and all(not extra and key in (element.key, element.other) for element, extra in closed)
+    return ParsedPeer(*body, tuple(closed), tuple(open_links), key if plain else None)
 
 
 class Cache(dict[bytes, T]):
@@ -118,12 +163,12 @@ class PeerReader:
             del value["connections"]
             body = _read_body(value, "")
             self._text_bodies.keep(key, body)
-        return ParsedPeer(body, *_sorted_out(list(map(self._text_link, links))))
+        return _parsed(body, list(map(self._text_link, links)))
 
     def _text_link(self, content: bytes) -> Link | OpenLink:
         link = self._text_links.find(content)
         if link is None:
-            link = self._shared(read_link(loads(content, MAX_DEPTH - 2), ""))
+            link = self._shared(read_plain_link(content) or read_link(loads(content, MAX_DEPTH - 2), ""))
             self._text_links.keep(content, link)
         return link
 
@@ -133,16 +178,19 @@ class PeerReader:
             raise InvalidGraph(f"a peer is {kind_of(value)}; an object was expected", path)
         names = [name for name in value if isinstance(name, str) and folded(name) == "connections"]
         if not names:
-            return ParsedPeer(self._body(value, path, keep), [], [])
+            return _parsed(self._body(value, path, keep), [])
         if len(names) > 1:
             raise InvalidGraph(f"both {names[0]} and {names[1]} are given; one of them was expected", path)
         body = {name: member for name, member in value.items() if name != names[0]}
-        links = self.read_links(value[names[0]], pointer(path, names[0]), 3, keep)
-        return ParsedPeer(self._body(body, path, keep), *links)
+        links = self._links_of(value[names[0]], pointer(path, names[0]), 3, keep)
+        return _parsed(self._body(body, path, keep), links)
 
     def read_links(self, value: object, path: str, depth: int, keep: bool) -> tuple[list[Link], list[OpenLink]]:
         """Read a list or map of connections, each at level ``depth``: those with two keys, and the others."""
-        return _sorted_out([self._link(item, path, name, depth, keep) for name, item in listed(value, path)])
+        return _sorted_out(self._links_of(value, path, depth, keep))
+
+    def _links_of(self, value: object, path: str, depth: int, keep: bool) -> list[Link | OpenLink]:
+        return [self._link(item, path, name, depth, keep) for name, item in listed(value, path)]
 
     def _body(self, value: Mapping[str, Any], path: str, keep: bool) -> _Body:
         content = exact_bytes(value) if keep else b""
@@ -203,11 +251,14 @@ def _split(content: bytes) -> tuple[bytes, list[bytes]] | None:
     if content.count(_CONNECTIONS) != 1 or b"\\" in content:
         return None
     try:
-        array = bytes(_RAW_CONNECTIONS.decode(content).connections)
         links = list(map(bytes, _RAW_PEER.decode(content).connections))
+        before, _, after = content.partition(_CONNECTIONS)
+        array = b":[" + b",".join(links) + b"]"
+        if after.startswith(array):
+            return before + b"\0" + after[len(array) :], links
+        array = bytes(_RAW_CONNECTIONS.decode(content).connections)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    before, _, after = content.partition(_CONNECTIONS)
     return before + b"\0" + after[after.index(array) + len(array) :], links
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.database import Database, chunks
+from peerstore.ditto_peers import BOTH, FIRST, GRAPH, SECOND, ParsedPeer, PlainElements
 from peerstore.keyframes import State
 from peerstore.model import Element, PresenceGraph
 from peerstore.tables import document, element, observer
 
 _MOST_KEPT = 200_000
+_MOST_PEERS = 30_000
+_identity = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def digest(content: bytes) -> bytes:
@@ -29,7 +32,7 @@ def digest(content: bytes) -> bytes:
 
 def element_digest(item: Element) -> bytes:
     """The unique key of an element: the digest of its identity as a JSON array."""
-    return digest(json.dumps(item, separators=(",", ":")).encode())
+    return digest(_identity(item).encode())
 
 
 class Interning:
@@ -40,31 +43,67 @@ class Interning:
         self._database = database
         self._elements: dict[Element, int] = {}
         self._documents: dict[str, int] = {}
+        self._observers: dict[str, int] = {}
+        self._firsts: dict[ParsedPeer, State] = {}
+        self._seconds: dict[ParsedPeer, State] = {}
 
     def forget(self) -> None:
         """Drop every kept id: the transaction that made them has failed."""
-        self._elements, self._documents = {}, {}
+        self._elements, self._documents, self._observers = {}, {}, {}
+        self._firsts, self._seconds = {}, {}
 
-    def states(self, connection: Connection, graphs: Iterable[PresenceGraph]) -> list[State]:
+    def states(self, connection: Connection, graphs: Sequence[PresenceGraph]) -> list[State]:
         """Each graph as a state: element id to document id."""
-        graphs = list(graphs)
-        unknown = [graph for graph in graphs if not self._knows(graph)]
-        if unknown:
-            self._learn(connection, graphs, unknown)
-        elements, documents = self._elements, self._documents
-        return [{elements[item]: documents[text] for item, text in graph.elements.items()} for graph in graphs]
+        self._learn(connection, [graph.elements for graph in graphs])
+        return [self._state(graph.elements) for graph in graphs]
 
-    def _knows(self, graph: PresenceGraph) -> bool:
-        return graph.elements.keys() <= self._elements.keys() and self._documents.keys() >= set(graph.elements.values())
-
-    def _learn(self, connection: Connection, graphs: list[PresenceGraph], unknown: list[PresenceGraph]) -> None:
-        if len(self._elements) > _MOST_KEPT or len(self._documents) > _MOST_KEPT:
+    def _learn(self, connection: Connection, graphs: Sequence[Mapping[Element, str]]) -> None:
+        """Make sure that everything in these graphs has an id."""
+        if max(len(self._elements), len(self._documents)) > _MOST_KEPT or len(self._firsts) > _MOST_PEERS:
             self.forget()
-            unknown = graphs
-        new_elements = {item for graph in unknown for item in graph.elements if item not in self._elements}
-        self._learn_elements(connection, new_elements)
-        new_documents = {text for graph in unknown for text in graph.elements.values() if text not in self._documents}
-        self._learn_documents(connection, new_documents)
+        plain = [elements for elements in graphs if isinstance(elements, PlainElements)]
+        peers = set[ParsedPeer]().union(*(elements.peers for elements in plain)) - self._firsts.keys()
+        items = {GRAPH, *(peer.element for peer in peers), *(item for peer in peers for item, _ in peer.links)}
+        texts = {FIRST, SECOND, BOTH, *(elements.graph_text for elements in plain), *(peer.text for peer in peers)}
+        if len(plain) < len(graphs):
+            for elements in graphs:
+                if not isinstance(elements, PlainElements):
+                    items.update(elements)
+                    texts.update(elements.values())
+        self._learn_elements(connection, items - self._elements.keys())
+        self._learn_documents(connection, texts - self._documents.keys())
+        for peer in peers:
+            self._split(peer)
+
+    def _split(self, peer: ParsedPeer) -> None:
+        """Note the parts of a plain peer in a state: itself with the connections whose first end it is, and the
+        others."""
+        elements, documents = self._elements, self._documents
+        firsts, seconds = {elements[peer.element]: documents[peer.text]}, {}
+        for item, _ in peer.links:
+            if item.key == peer.key:
+                firsts[elements[item]] = documents[FIRST]
+            else:
+                seconds[elements[item]] = documents[SECOND]
+        self._firsts[peer] = firsts
+        if seconds:
+            self._seconds[peer] = seconds
+
+    def _state(self, graph: Mapping[Element, str]) -> State:
+        elements, documents = self._elements, self._documents
+        if not isinstance(graph, PlainElements):
+            return {elements[item]: documents[text] for item, text in graph.items()}
+        state = {elements[GRAPH]: documents[graph.graph_text]}
+        for part in map(self._firsts.__getitem__, graph.peers):
+            state |= part
+        seconds: State = {}
+        for part in filter(None, map(self._seconds.get, graph.peers)):
+            seconds |= part
+        if seconds:
+            both = dict.fromkeys(state.keys() & seconds.keys(), documents[BOTH])
+            state |= seconds
+            state |= both
+        return state
 
     def element_id(self, connection: Connection, item: Element) -> int:
         """The id of one element."""
@@ -73,9 +112,12 @@ class Interning:
         return self._elements[item]
 
     def observers(self, connection: Connection, keys: Iterable[str]) -> dict[str, int]:
-        """Ids of observers by their keys."""
-        rows = {key: {"observer_key": key, "last_recorded_at": -(2**62)} for key in keys}
-        return self._ids(connection, observer, observer.c.observer_key, rows)
+        """Ids of observers by their keys; the answer may hold more than was asked for. Do not modify it."""
+        if len(self._observers) > _MOST_KEPT:
+            self._observers = {}
+        rows = {key: {"observer_key": key, "last_recorded_at": -(2**62)} for key in keys if key not in self._observers}
+        self._observers |= self._ids(connection, observer, observer.c.observer_key, rows)
+        return self._observers
 
     def _learn_elements(self, connection: Connection, items: Collection[Element]) -> None:
         by_digest = {element_digest(item): item for item in items}
@@ -92,21 +134,18 @@ class Interning:
     def _ids(
         self, connection: Connection, table: sa.Table, unique: sa.Column[Any], rows: Mapping[Any, dict[str, Any]]
     ) -> dict[Any, int]:
-        found = self._found(connection, table, unique, rows)
-        new = [rows[key] for key in sorted(rows.keys() - found.keys())]  # sorted: two writers never wait for each other
-        if new:
-            self._database.insert_new(connection, table, new)
-            found |= self._found(connection, table, unique, rows.keys() - found.keys())
+        if not rows:
+            return {}
+        new = [rows[key] for key in sorted(rows)]  # sorted: two writers never wait for each other in a circle
+        found = _by_key(self._database.insert_new(connection, table, new, unique.name))
+        known = sa.select(unique, table.c.id).where(unique.in_(sa.bindparam("keys", expanding=True)))
+        for chunk in chunks(rows.keys() - found.keys()):
+            found |= _by_key(connection.execute(known, {"keys": chunk}))
         return found
 
-    def _found(
-        self, connection: Connection, table: sa.Table, unique: sa.Column[Any], keys: Iterable[Any]
-    ) -> dict[Any, int]:
-        found = {}
-        for chunk in chunks(keys):
-            for key, number in connection.execute(sa.select(unique, table.c.id).where(unique.in_(chunk))):
-                found[bytes(key) if isinstance(key, memoryview) else key] = number
-        return found
+
+def _by_key(rows: Iterable[Any]) -> dict[Any, int]:
+    return {bytes(key) if isinstance(key, memoryview) else key: number for key, number in rows}
 
 
 def _element_row(key: bytes, item: Element) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def resolve_peer(connection: Connection, name: str) -> str:
     if not found:
         raise UnknownPeer(f"no peer goes by {name!r}: `peerstore peers` lists them")
     shown = ", ".join(sorted(found)[:5]) + (", ..." if len(found) > 5 else "")
-    raise UnknownPeer(f"{len(found)} peers go by {name!r}: {shown}; give more of the key")
+    raise UnknownPeer(f"several peers go by {name!r}: {shown}; give more of the key")
 
 
 def _named(connection: Connection, name: str) -> set[str]:

@@ -38,17 +38,22 @@ class Holders:
         for element in state:
             self.drop(observer, element)
 
-    def put(self, observer: int, element: int, document: int) -> None:
-        """A watching observer holds an element, with this document."""
+    def put(self, observer: int, element: int, document: int | None) -> bool:
+        """A watching observer holds an element with this document (``None``: no longer); whether that is new."""
+        if document is None:
+            return self.drop(observer, element)
         self.by_element.setdefault(element, {})[observer] = document
+        return True
 
-    def drop(self, observer: int, element: int) -> None:
-        """A watching observer no longer holds an element."""
+    def drop(self, observer: int, element: int) -> bool:
+        """An observer no longer holds an element; whether it did."""
         holders = self.by_element.get(element)
-        if holders is not None:
-            holders.pop(observer, None)
-            if not holders:
-                del self.by_element[element]
+        if holders is None or observer not in holders:
+            return False
+        del holders[observer]
+        if not holders:
+            del self.by_element[element]
+        return True
 
     def document(self, element: int, begins: Begins) -> int | None:
         """The document of an element in the merged presence; ``None`` if it is absent. Of a connection: any one of the

@@ -40,7 +40,7 @@ class PresenceGraph(NamedTuple):
     """
 
     local_peer: str
-    elements: dict[Element, str]
+    elements: Mapping[Element, str]
 
 
 class Observation(NamedTuple):

@@ -19,15 +19,17 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.chain import NEVER_WATCHED, Chain, Edits, Item
-from peerstore.database import Database
+from peerstore.database import Database, chunks
 from peerstore.interning import Interning, digest
 from peerstore.keyframes import State, pack
 from peerstore.model import Element, Observation, Recorded
@@ -40,8 +42,6 @@ from peerstore.states import (
     keyframe_after,
     keyframe_before,
     last_logged,
-    logged_between,
-    next_logged,
     state_at,
 )
 from peerstore.tables import element_change, keyframe, observation_log, observer, reject
@@ -51,15 +51,24 @@ KEYFRAME_FLOOR = 64
 """A keyframe follows once the change rows since the last one are as many as the live elements, but at least this
 many."""
 
-_MOST_CURSORS = 1_000
+_MOST_KEPT = 500_000  # elements in the states that are kept between batches
+_MOST_EDITS = 500_000  # values that wait to be written
+_SPARSE = 48  # stored observations between two late ones, from which on a jump costs less than the way
+
+_PLACE = attrgetter("observed_at", "sequence")
 
 
 class Cursor(NamedTuple):
-    """Where an observer's chain ends, as this process last wrote it."""
+    """Where an observer's chain ends, as this process last wrote it.
+
+    It holds as long as nobody has recorded anything of the observer since, which its ``last_recorded_at`` tells: that
+    is another in every transaction that records something of it.
+    """
 
     logged: Logged
     state: State
     since_keyframe: int
+    last_recorded_at: int
 
 
 class Refused(NamedTuple):
@@ -115,7 +124,9 @@ class Recorder:
         return results
 
     def _remember(self, batch: _Batch) -> None:
-        if len(self._cursors) > _MOST_CURSORS:
+        for observer_id in batch.outdated:
+            self._cursors.pop(observer_id, None)
+        if sum(len(cursor.state) + 1 for cursor in self._cursors.values()) > _MOST_KEPT:
             self._cursors.clear()
         self._cursors.update(batch.cursors)
         self._last_recorded_at = max(self._last_recorded_at, batch.recorded_at)
@@ -140,28 +151,27 @@ class _Batch:
 
     def __init__(self, database: Database, interning: Interning, cursors: dict[int, Cursor]) -> None:
         self.cursors: dict[int, Cursor] = {}
+        self.outdated: set[int] = set()
         self.recorded_at = NEVER_WATCHED
+        self.edits = Edits()
         self._database = database
         self._interning = interning
         self._known_cursors = cursors
-        self._touched: set[tuple[int, Position]] = set()
+        self._last_recorded_at: dict[int, int] = {}
+        self._stretches: list[_Stretch] = []
         self._tried = False
 
     def record(
         self, connection: Connection, observations: Sequence[Observation], now: Callable[[Connection], int]
     ) -> list[Recorded]:
         """Merge the observations into their observers' chains."""
-        if self._tried:
-            self._interning.forget()
-        self._tried, self.recorded_at = True, NEVER_WATCHED
-        self.cursors.clear()
-        self._touched.clear()
+        self._begin()
         if not observations:
             return []
         observers = self._interning.observers(connection, {given.observer for given in observations})
         items = self._items(connection, observations)
         graph_element = self._interning.element_id(connection, Element("graph"))
-        self._lock_observers(connection, observers.values())
+        self._last_recorded_at = self._standing(connection, observers.values())
         self.recorded_at = now(connection)
         of_observer: dict[int, list[Item]] = {}
         for given, item in zip(observations, items, strict=True):
@@ -171,26 +181,37 @@ class _Batch:
         self._finish(connection, of_observer)
         return [item.result for item in items]
 
+    def _begin(self) -> None:
+        if self._tried:  # the transaction is run again: what the first try made is not there
+            self._interning.forget()
+        self._tried, self.recorded_at, self.edits = True, NEVER_WATCHED, Edits()
+        self.cursors.clear()
+        self.outdated.clear()
+        self._stretches.clear()
+
     def _items(self, connection: Connection, observations: Sequence[Observation]) -> list[Item]:
         graphs = [given.graph for given in observations if given.graph is not None]
         states = iter(self._interning.states(connection, graphs))
         return [
-            Item(
-                Position(given.observed_at, given.sequence),
-                None if given.graph is None else next(states),
-                given.max_silence,
-            )
-            for given in observations
+            Item(at, sequence, None if graph is None else next(states), max_silence, Recorded("recorded"))
+            for _, at, sequence, graph, max_silence in observations
         ]
 
-    def _lock_observers(self, connection: Connection, ids: Iterable[int]) -> None:
-        if not self._database.is_sqlite:
-            statement = sa.select(observer.c.id).where(observer.c.id.in_(list(ids))).order_by(observer.c.id)
-            connection.execute(statement.with_for_update(key_share=True)).all()
+    def _standing(self, connection: Connection, ids: Iterable[int]) -> dict[int, int]:
+        """When something of each observer was last recorded; from here on, nobody else records anything of them."""
+        found: dict[int, int] = {}
+        for chunk in chunks(sorted(ids)):
+            statement = sa.select(observer.c.id, observer.c.last_recorded_at).where(observer.c.id.in_(chunk))
+            if not self._database.is_sqlite:
+                statement = statement.order_by(observer.c.id).with_for_update(key_share=True)
+            found.update(connection.execute(statement).all())
+        return found
 
     def _finish(self, connection: Connection, of_observer: dict[int, list[Item]]) -> None:
-        for observer_id, position in sorted(self._touched):
-            _space_keyframes(self, connection, observer_id, position)
+        self.flush(connection)
+        for stretch in self._stretches:
+            stretch.space_keyframes(self, connection)
+        self.flush(connection)
         recorded = [
             {"recorded_observer": observer_id, "last_recorded_at": self.recorded_at}
             for observer_id, items in of_observer.items()
@@ -215,31 +236,42 @@ class _Batch:
             }
             for each in refused
         ]
-        self._database.insert_new(connection, reject, rows)
+        list(self._database.insert_new(connection, reject, rows))
 
     def cursor(self, observer_id: int) -> Cursor | None:
-        """Where this process last left the observer's chain."""
-        return self.cursors.get(observer_id) or self._known_cursors.get(observer_id)
+        """Where the observer's chain ends, if this process knows."""
+        cursor = self._known_cursors.get(observer_id)
+        if cursor is None or cursor.last_recorded_at != self._last_recorded_at[observer_id]:
+            return None
+        return cursor
 
-    def touch(self, observer_id: int, position: Position) -> None:
-        """Note that rows were added in the midst of the chain, after the keyframe at this position."""
-        self._touched.add((observer_id, position))
+    def touch(self, stretch: _Stretch) -> None:
+        """Note that rows were added in the midst of a chain: what is after them may have been mended."""
+        self.outdated.add(stretch.observer_id)
+        self.cursors.pop(stretch.observer_id, None)
+        self._stretches.append(stretch)
 
-    def write(self, connection: Connection, observer_id: int, edits: Edits) -> None:
-        """Write what a run worked out."""
+    def remember(self, observer_id: int, logged: Logged, state: State, since_keyframe: int) -> None:
+        """Note where the observer's chain ends."""
+        known = self.recorded_at if logged.recorded_at == self.recorded_at else self._last_recorded_at[observer_id]
+        self.cursors[observer_id] = Cursor(logged, state, since_keyframe, known)
+
+    def flush(self, connection: Connection) -> None:
+        """Write what the chains have worked out so far."""
+        edits = self.edits
         if edits.gaps:
-            connection.execute(_UPDATE_GAP, [{**_place(observer_id, at), "gap_from": gap} for at, gap in edits.gaps])
+            connection.execute(_UPDATE_GAP, [{**_place(number, at), "gap_from": gap} for number, at, gap in edits.gaps])
         if edits.deleted:
-            connection.execute(_DELETE_CHANGE, [{**_place(observer_id, at), "element": e} for at, e in edits.deleted])
-        self._database.insert(connection, observation_log, [(observer_id, *logged) for logged in edits.logged])
+            connection.execute(
+                _DELETE_CHANGE, [{**_place(number, at), "element": e} for number, at, e in edits.deleted]
+            )
+        self._database.insert(connection, observation_log, edits.logged)
         self._database.insert(connection, element_change, edits.changes)
-
-    def write_keyframe(self, connection: Connection, observer_id: int, position: Position, state: State) -> None:
-        """Write one keyframe."""
-        self._database.insert(connection, keyframe, [(observer_id, *position, pack(state))])
+        self._database.insert(connection, keyframe, edits.keyframes)
+        edits.clear()
 
 
-_log, _change = observation_log.c, element_change.c
+_log, _change, _keyframe = observation_log.c, element_change.c, keyframe.c
 _AT: dict[str, sa.BindParameter[int]] = {
     "observer": sa.bindparam("observer"),
     "at": sa.bindparam("at"),
@@ -262,6 +294,69 @@ def _place(observer_id: int, position: Position) -> dict[str, int | None]:
     return {"observer": observer_id, "at": position.observed_at, "at_sequence": position.sequence}
 
 
+def _after(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.tuple_(table.c.observed_at, table.c.sequence) > _bound("after")
+
+
+def _until(table: sa.Table) -> sa.ColumnElement[bool]:
+    return sa.tuple_(table.c.observed_at, table.c.sequence) <= _bound("until")
+
+
+def _bound(name: str) -> sa.Tuple:
+    return sa.tuple_(
+        sa.bindparam(f"{name}_at", type_=sa.BigInteger), sa.bindparam(f"{name}_sequence", type_=sa.BigInteger)
+    )
+
+
+def _between(observer_id: int, after: Position, until: Position) -> dict[str, int]:
+    """Values for :func:`_after` and :func:`_until`."""
+    return {
+        "observer": observer_id,
+        "after_at": after.observed_at,
+        "after_sequence": after.sequence,
+        "until_at": until.observed_at,
+        "until_sequence": until.sequence,
+    }
+
+
+_PAGE = (
+    sa.select(_log.observed_at, _log.sequence, _log.recorded_at, _log.stopped, _log.max_silence, _log.gap_from)
+    .where(_log.observer_id == _AT["observer"], _after(observation_log))
+    .order_by(_log.observed_at, _log.sequence)
+    .limit(sa.bindparam("size"))
+)
+_COUNT_LOGGED = sa.select(sa.func.count()).where(
+    _log.observer_id == _AT["observer"], _after(observation_log), _until(observation_log)
+)
+_COUNT_CHANGES = (
+    sa.select(_change.observed_at, _change.sequence, sa.func.count())
+    .where(_change.observer_id == _AT["observer"], _after(element_change), _until(element_change))
+    .group_by(_change.observed_at, _change.sequence)
+    .order_by(_change.observed_at, _change.sequence)
+)
+
+
+def _keyframe_places(*where: sa.ColumnElement[bool]) -> sa.Select[tuple[int, int]]:
+    return sa.select(_keyframe.observed_at, _keyframe.sequence).where(_keyframe.observer_id == _AT["observer"], *where)
+
+
+_KEYFRAMES_AROUND = sa.union_all(
+    sa.select(
+        _keyframe_places(sa.not_(_after(keyframe)))
+        .order_by(_keyframe.observed_at.desc(), _keyframe.sequence.desc())
+        .limit(1)
+        .subquery()
+    ),
+    _keyframe_places(_after(keyframe), _until(keyframe)),
+    sa.select(
+        _keyframe_places(sa.not_(_until(keyframe)))
+        .order_by(_keyframe.observed_at, _keyframe.sequence)
+        .limit(1)
+        .subquery()
+    ),
+).order_by("observed_at", "sequence")
+
+
 class _Observing:
     """The part of a batch that belongs to one observer."""
 
@@ -273,117 +368,188 @@ class _Observing:
 
     def merge(self, items: list[Item]) -> None:
         """Merge new observations, in any order, into the chain."""
-        items = sorted(
-            items, key=lambda item: item.position
-        )  # stable: of two at one place the one given first is first
-        tail = last_logged(self._connection, self._observer_id, AFTER_ALL)
-        late = 0 if tail is None else bisect_right(items, tail.position, key=lambda item: item.position)
+        # The sort is stable: of two at one place the one given first is first.
+        items = sorted(items, key=_PLACE)
+        cursor = self._batch.cursor(self._observer_id) or self._read_cursor()
+        late = 0 if cursor is None else bisect_right(items, cursor.logged[:2], key=_PLACE)
         if late < len(items):
-            self._append(items[late:], tail)
+            self._append(items[late:], cursor)
         if late:
             self._merge_late(items[:late])
 
-    def _append(self, items: list[Item], tail: Logged | None) -> None:
-        cursor = self._cursor(tail)
-        since = cursor.since_keyframe
-        chain = self._chain(cursor.state, tail, late=False)
-        keyframes: list[tuple[Position, State]] = []
-        for item in items:
-            if chain.previous is not None and item.position == chain.previous.position:
-                chain.meet(item, chain.previous)
-                continue
-            written = len(chain.edits.changes)
-            chain.add(item)
-            since += len(chain.edits.changes) - written
-            if since >= max(KEYFRAME_FLOOR, len(chain.state)):
-                keyframes.append((item.position, chain.state))
-                since = 0
-        self._batch.write(self._connection, self._observer_id, chain.edits)
-        for position, state in keyframes:
-            self._batch.write_keyframe(self._connection, self._observer_id, position, state)
-        if chain.previous is not None:
-            self._batch.cursors[self._observer_id] = Cursor(chain.previous, chain.state, since)
-
-    def _cursor(self, tail: Logged | None) -> Cursor:
+    def _read_cursor(self) -> Cursor | None:
+        tail = last_logged(self._connection, self._observer_id, AFTER_ALL)
         if tail is None:
-            return Cursor(Logged(0, 0, 0, 0, None, None), {}, 0)
-        cursor = self._batch.cursor(self._observer_id)
-        # The graph of an observation never changes; but a stop marker's state is that of the graph before it, which may come late.
-        if cursor is not None and cursor.logged.position == tail.position and not tail.stopped:
-            return cursor
-        return Cursor(tail, *state_at(self._connection, self._observer_id, tail.position))
+            return None
+        return Cursor(tail, *state_at(self._connection, self._observer_id, tail.position), NEVER_WATCHED)
 
-    def _chain(self, state: State, previous: Logged | None, *, late: bool) -> Chain:
-        return Chain(self._observer_id, state, previous, self._batch.recorded_at, self._graph_element, late=late)
+    def _append(self, items: list[Item], cursor: Cursor | None) -> None:
+        state, since = ({}, 0) if cursor is None else (cursor.state, cursor.since_keyframe)
+        chain = self.chain(state, None if cursor is None else cursor.logged, late=False)
+        for item in items:
+            if (taken := chain.standing_at(item)) is not None:
+                chain.meet(item, taken)
+                continue
+            since += self.add(chain, item)
+            # Only a graph's state stands for ever: a stop marker's is that of the graph before it, which may yet come.
+            if item.state is not None and since >= KEYFRAME_FLOOR and since >= len(chain.state):
+                self._batch.edits.keyframes += (self._observer_id, *item.position, pack(chain.state))
+                since = 0
+        if chain.previous is not None:
+            self._batch.remember(self._observer_id, chain.previous, chain.state, since)
+
+    def chain(self, state: State, previous: Logged | None, *, late: bool) -> Chain:
+        """A chain of this observer, to walk on from here."""
+        batch = self._batch
+        return Chain(self._observer_id, state, previous, batch.recorded_at, self._graph_element, batch.edits, late=late)
+
+    def add(self, chain: Chain, item: Item) -> int:
+        """Add an observation to the chain; how many change rows that makes."""
+        count = chain.add(item)
+        if len(chain.edits.changes) > _MOST_EDITS:
+            self._batch.flush(self._connection)
+        return count
 
     def _merge_late(self, items: list[Item]) -> None:
-        """Merge a run that begins within the stored chain; where stored ones are many between, in shorter runs."""
+        """Merge new observations that stand before the last stored one."""
+        self._batch.flush(self._connection)
         first, last = items[0].position, items[-1].position
-        before = last_logged(self._connection, self._observer_id, Position(first.observed_at, first.sequence - 1))
-        start = BEFORE_ALL if before is None else before.position
-        most = 4 * len(items) + 100
-        stored = list(logged_between(self._connection, self._observer_id, start, last, most + 1))
-        if len(stored) > most and len(items) > 1:
-            middle = len(items) // 2
-            self._merge_late(items[:middle])
-            self._merge_late(items[middle:])
-            return
-        state = {} if before is None else state_at(self._connection, self._observer_id, start)[0]
-        chain = self._chain(state, before, late=True)
-        self._walk(chain, items, stored, start)
-        if chain.edits.logged:
-            self._pass_following(chain)
-            self._batch.write(self._connection, self._observer_id, chain.edits)
-            self._batch.touch(self._observer_id, keyframe_before(self._connection, self._observer_id, first)[0])
-
-    def _walk(self, chain: Chain, items: list[Item], stored: list[Logged], start: Position) -> None:
-        rows = self._rows(start, stored[-1].position) if stored else {}
-        waiting = iter(stored)
-        following = next(waiting, None)
+        sparse = self._count_between(first, last) > _SPARSE * len(items)
+        walk = _LateWalk(self, self._connection, self._observer_id, first, sparse=sparse)
         for item in items:
-            while following is not None and following.position <= item.position:
-                chain.pass_stored(following, rows.get(following.position, {}))
-                following = next(waiting, None)
-            if chain.previous is not None and chain.previous.position == item.position:
-                chain.meet(item, chain.previous)
-            else:
-                chain.add(item)
+            if not walk.reaches(item.position):
+                self._leave(walk)
+                self._batch.flush(self._connection)
+                walk = _LateWalk(self, self._connection, self._observer_id, item.position, sparse=sparse)
+            walk.merge(item)
+        self._leave(walk)
 
-    def _pass_following(self, chain: Chain) -> None:
-        """Mend what follows the run: up to the next graph, since stop markers hand the difference on."""
-        while chain.previous is not None:
-            here = chain.previous.position
-            after = next_logged(self._connection, self._observer_id, here)
-            if after is None:
-                return
-            chain.pass_stored(after, self._rows(here, after.position).get(after.position, {}))
-            if not after.stopped:
-                return
+    def _count_between(self, first: Position, last: Position) -> int:
+        values = _between(self._observer_id, first, last)
+        return int(self._connection.execute(_COUNT_LOGGED, values).scalar_one())
 
-    def _rows(self, after: Position, until: Position) -> dict[Position, dict[int, tuple[int | None, int | None]]]:
-        rows: dict[Position, dict[int, tuple[int | None, int | None]]] = {}
-        for observed_at, sequence, element, document, previous in changes_between(
-            self._connection, self._observer_id, after, until
+    def _leave(self, walk: _LateWalk) -> None:
+        walk.mend()
+        if walk.added:
+            self._batch.touch(_Stretch(self._observer_id, *walk.added, len(walk.chain.state)))
+
+
+class _LateWalk:
+    """A walk through a stretch of the stored chain, from just before a place on, on which new observations are merged.
+
+    What is stored is read ahead, a page at a time: a short one where new observations are ``sparse``, since of what is
+    stored only what follows a new one is needed then.
+    """
+
+    def __init__(
+        self, observing: _Observing, connection: Connection, observer_id: int, position: Position, *, sparse: bool
+    ) -> None:
+        before = last_logged(connection, observer_id, Position(position.observed_at, position.sequence - 1))
+        state = {} if before is None else state_at(connection, observer_id, before.position)[0]
+        self.chain = observing.chain(state, before, late=True)
+        self.added: tuple[Position, Position] | None = None
+        self._observing = observing
+        self._connection = connection
+        self._observer_id = observer_id
+        self._sparse = sparse
+        self._page: deque[Logged] = deque()
+        self._rows: dict[tuple[int, int], dict[int, tuple[int | None, int | None]]] = {}
+        self._ended = False
+
+    def reaches(self, position: Position) -> bool:
+        """Whether a place is near enough to walk there."""
+        if self._is_beyond(position) and not (self._sparse and self._page):
+            self._read_page()
+        return not self._is_beyond(position)
+
+    def _is_beyond(self, position: Position) -> bool:
+        return not self._ended and (not self._page or self._page[-1].position < position)
+
+    def merge(self, item: Item) -> None:
+        """Walk to the place of a new observation, and add it, or judge it if that place is taken."""
+        while (following := self._following()) is not None and following.position <= item.position:
+            self._pass()
+        if (taken := self.chain.standing_at(item)) is not None:
+            self.chain.meet(item, taken)
+            return
+        self._observing.add(self.chain, item)
+        self.added = (self.added[0] if self.added else item.position), item.position
+
+    def mend(self) -> None:
+        """Walk on until nothing that follows differs from what is stored."""
+        while not self.chain.in_step and self._following() is not None:
+            self._pass()
+
+    def _following(self) -> Logged | None:
+        if not self._page and not self._ended:
+            self._read_page()
+        return self._page[0] if self._page else None
+
+    def _pass(self) -> None:
+        logged = self._page.popleft()
+        self.chain.pass_stored(logged, self._rows.pop(logged.position, {}))
+
+    def _read_page(self) -> None:
+        size = 2 if self._sparse else 64
+        last = self._page[-1] if self._page else self.chain.previous
+        after = BEFORE_ALL if last is None else last.position
+        values = {**_between(self._observer_id, after, AFTER_ALL), "size": size}
+        found = [Logged._make(row) for row in self._connection.execute(_PAGE, values)]
+        self._page.extend(found)
+        self._ended = len(found) < size
+        if found:
+            rows = changes_between(self._connection, self._observer_id, after, found[-1].position)
+            for observed_at, sequence, element, document, previous in rows:
+                self._rows.setdefault((observed_at, sequence), {})[element] = (document, previous)
+
+
+class _Stretch(NamedTuple):
+    """A stretch of an observer's chain to which rows were added; about so many elements were ``live`` there."""
+
+    observer_id: int
+    first: Position
+    last: Position
+    live: int
+
+    def space_keyframes(self, batch: _Batch, connection: Connection) -> None:
+        """Add keyframes where the way from one to the next has become long."""
+        for start in self._long_ways(connection):
+            self._shorten(batch, connection, start)
+
+    def _long_ways(self, connection: Connection) -> list[Position]:
+        """The keyframes from which on the way to the next is long."""
+        ends = _between(self.observer_id, self.first, self.last)
+        places = [Position._make(row) for row in connection.execute(_KEYFRAMES_AROUND, ends)]
+        before = places.pop(0) if places and places[0] <= self.first else BEFORE_ALL
+        after = places[-1] if places and places[-1] > self.last else AFTER_ALL
+        values = _between(self.observer_id, before, after)
+        rows = [(Position(at, sequence), count) for at, sequence, count in connection.execute(_COUNT_CHANGES, values)]
+        long: list[Position] = []
+        start, length = before, 0
+        waiting = iter([*places, AFTER_ALL])
+        end = next(waiting)
+        for position, count in rows:
+            while position > end:
+                start, end, length = end, next(waiting), 0
+            length += count
+            if length > 2 * max(KEYFRAME_FLOOR, self.live) and start not in long[-1:]:
+                long.append(start)
+        return long
+
+    def _shorten(self, batch: _Batch, connection: Connection, start: Position) -> None:
+        position, state = keyframe_before(connection, self.observer_id, start)
+        until = keyframe_after(connection, self.observer_id, start)
+        since, at = 0, position
+        for observed_at, sequence, element, document, _ in changes_between(
+            connection, self.observer_id, position, until
         ):
-            rows.setdefault(Position(observed_at, sequence), {})[element] = (document, previous)
-        return rows
-
-
-def _space_keyframes(batch: _Batch, connection: Connection, observer_id: int, start: Position) -> None:
-    """Add keyframes between the one at ``start`` and the next, where late rows have made the way between them long."""
-    position, state = keyframe_before(connection, observer_id, start)
-    until = keyframe_after(connection, observer_id, start)
-    rows = changes_between(connection, observer_id, position, until)
-    if len(rows) <= 2 * max(KEYFRAME_FLOOR, len(state)):
-        return
-    since, at = 0, position
-    for observed_at, sequence, element, document, _ in rows:
-        here = Position(observed_at, sequence)
-        if here != at and since >= max(KEYFRAME_FLOOR, len(state)):
-            batch.write_keyframe(connection, observer_id, at, state)
-            since = 0
-        at, since = here, since + 1
-        if document is None:
-            state.pop(element, None)
-        else:
-            state[element] = document
+            here = Position(observed_at, sequence)
+            if here != at and since >= max(KEYFRAME_FLOOR, len(state)):
+                batch.edits.keyframes += (self.observer_id, *at, pack(state))
+                since = 0
+            at, since = here, since + 1
+            if document is None:
+                state.pop(element, None)
+            else:
+                state[element] = document
+        batch.flush(connection)

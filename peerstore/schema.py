@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.database import APPLICATION_ID, Database, redacted
-from peerstore.errors import SchemaError
+from peerstore.errors import DatabaseMissing, SchemaError
 from peerstore.tables import metadata, store_info
 from peerstore.times import iso
 
@@ -44,9 +44,20 @@ def revision(connection: Connection) -> str | None:
 
 
 def ensure(database: Database) -> None:
-    """Make sure that a database is at :data:`HEAD`: create or upgrade it where that is needed."""
-    if _found(database) != HEAD:
-        upgrade(database)
+    """Make sure that a database is at :data:`HEAD`: create or upgrade it where that is needed; one that cannot be
+    used is closed."""
+    try:
+        found = _found(database)
+        if found is None and not database.create:
+            raise DatabaseMissing(
+                f"there is no peerstore database in {redacted(database.url)}: `peerstore record` or `peerstore upgrade`"
+                " makes one"
+            )
+        if found != HEAD:
+            upgrade(database)
+    except BaseException:
+        database.close()
+        raise
 
 
 def _found(database: Database) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import msgspec
 from sqlalchemy.engine import URL
 from sqlalchemy.engine import Connection as DatabaseConnection
 
@@ -45,12 +47,12 @@ from peerstore.times import duration_micros, instant, iso, micros
 from peerstore.verification import Verification, verify
 
 Envelope = Mapping[str, Any] | bytes | str
-_BATCH_SIZE = 1_000
-_BATCH_ELEMENTS = 400_000
+_BATCH_SIZE = 400
+_BATCH_BYTES = 40_000_000
 _BATCH_SECONDS = 0.5
 
 
-class Given(NamedTuple):
+class Given(msgspec.Struct, gc=False):
     """An observation as it was given, and where it stood."""
 
     source: str
@@ -65,6 +67,14 @@ class Given(NamedTuple):
         if isinstance(self.content, str):
             return self.content.encode("utf-8", errors="backslashreplace")
         return json.dumps(self.content, default=str).encode("utf-8", errors="backslashreplace")
+
+
+class Batch(NamedTuple):
+    """What is recorded in one transaction: observations, what each was ``given`` as, and what could not be read."""
+
+    given: list[Given]
+    observations: list[Observation]
+    refused: list[Refused]
 
 
 class PeerStore:
@@ -128,7 +138,7 @@ class PeerStore:
         with self._reading:
             observation = self._reader.read(envelope)
         given = Given("record", 0, {**envelope, "observed_at": iso(observed_at)})
-        [result] = self._record([(given, observation)], [])
+        [result] = self._record(Batch([given], [observation], []))
         return result
 
     def record_many(self, observations: Iterable[Envelope]) -> Summary:
@@ -141,7 +151,7 @@ class PeerStore:
         given = (Given("record_many", number, content) for number, content in enumerate(observations, 1))
         summary = Summary()
         for batch in self._batches(given):
-            self._add(summary, *batch)
+            self._add(summary, batch)
         return summary
 
     def record_lines(
@@ -165,12 +175,10 @@ class PeerStore:
             reader.max_silence = duration_micros(max_silence)
             reader.stamp = None if stamp is None else micros(stamp)
             try:
-                readable, refused = self._read(
-                    Given(line.source, line.number, line.content, line.complete) for line in lines
-                )
+                batch = self._read(Given(line.source, line.number, line.content, line.complete) for line in lines)
             finally:
                 reader.observer = reader.max_silence = reader.stamp = None
-        refusals = self._add(summary, readable, refused)
+        refusals = self._add(summary, batch)
         if on_refused is not None:
             for each in refusals:
                 on_refused(
@@ -178,13 +186,13 @@ class PeerStore:
                 )
         return summary
 
-    def _batches(self, given: Iterable[Given]) -> Iterator[tuple[list[tuple[Given, Observation]], list[Refused]]]:
+    def _batches(self, given: Iterable[Given]) -> Iterator[Batch]:
         waiting: list[Given] = []
         weight, begun = 0, time.monotonic()
         for each in given:
             waiting.append(each)
             weight += len(each.content)
-            full = len(waiting) >= _BATCH_SIZE or weight > _BATCH_ELEMENTS * 100
+            full = len(waiting) >= _BATCH_SIZE or weight > _BATCH_BYTES
             if full or time.monotonic() - begun > _BATCH_SECONDS:
                 with self._reading:
                     batch = self._read(waiting)
@@ -195,48 +203,42 @@ class PeerStore:
                 batch = self._read(waiting)
             yield batch
 
-    def _read(self, given: Iterable[Given]) -> tuple[list[tuple[Given, Observation]], list[Refused]]:
-        readable, refused = [], []
+    def _read(self, given: Iterable[Given]) -> Batch:
+        batch = Batch([], [], [])
         for each in given:
             try:
                 if not each.complete:
                     raise InputError("the line is longer than the limit: only its beginning was kept")
-                readable.append((each, self._reader.read(each.content)))
+                observation = self._reader.read(each.content)
             except InputError as error:
-                refused.append(Refused("rejected", each.source, each.line, str(error), each.raw(), each.complete))
-        return readable, refused
+                refused = Refused("rejected", each.source, each.line, str(error), each.raw(), each.complete)
+                batch.refused.append(refused)
+            else:
+                batch.given.append(each)
+                batch.observations.append(observation)
+        return batch
 
-    def _record(
-        self, readable: list[tuple[Given, Observation]], refused: list[Refused], settled: Collection[int] = ()
-    ) -> list[Recorded]:
+    def _record(self, batch: Batch, settled: Collection[int] = ()) -> list[Recorded]:
+        before = len(batch.refused)
+
         def refusals(results: Iterable[Recorded]) -> list[Refused]:
-            conflicts = [
-                _conflict(given, observation)
-                for (given, observation), result in zip(readable, results, strict=True)
-                if result.status == "conflict"
-            ]
-            refused.extend(conflicts)
-            return refused
+            del batch.refused[before:]  # a transaction that is run again finds its conflicts again
+            conflicts = [number for number, result in enumerate(results) if result.status == "conflict"]
+            batch.refused.extend(_conflict(batch.given[number], batch.observations[number]) for number in conflicts)
+            return batch.refused
 
-        before = len(refused)
+        return self._recorder.record(batch.observations, refusals, list(settled))
 
-        def fresh(results: Iterable[Recorded]) -> list[Refused]:
-            del refused[before:]  # a transaction that is run again finds its conflicts again
-            return refusals(results)
-
-        return self._recorder.record([observation for _, observation in readable], fresh, list(settled))
-
-    def _add(
-        self, summary: Summary, readable: list[tuple[Given, Observation]], refused: list[Refused]
-    ) -> list[Refused]:
-        results = self._record(readable, refused)
-        for result in results:
-            summary.recorded += result.status == "recorded"
-            summary.duplicates += result.status == "duplicate"
-            summary.conflicts += result.status == "conflict"
-            summary.changes += result.changes
-        summary.rejected += sum(each.kind == "rejected" for each in refused)
-        return refused
+    def _add(self, summary: Summary, batch: Batch, settled: Collection[int] = ()) -> list[Refused]:
+        """Record a batch, and count what became of it; what was refused."""
+        results = self._record(batch, settled)
+        counts = Counter(result.status for result in results)
+        summary.recorded += counts["recorded"]
+        summary.duplicates += counts["duplicate"]
+        summary.conflicts += counts["conflict"]
+        summary.changes += sum(result.changes for result in results)
+        summary.rejected += sum(each.kind == "rejected" for each in batch.refused)
+        return batch.refused
 
     def rejects(self) -> Iterator[Reject]:
         """What was refused and kept aside, in the order in which it came."""
@@ -252,13 +254,11 @@ class PeerStore:
         for reject in kept:
             given = Given(reject.source, reject.line, reject.content, reject.complete)
             with self._reading:
-                readable, refused = self._read([given])
-            summary.rejected += len(refused)
-            for result in self._record(readable, [], [reject.id]) if readable else ():
-                summary.recorded += result.status == "recorded"
-                summary.duplicates += result.status == "duplicate"
-                summary.conflicts += result.status == "conflict"
-                summary.changes += result.changes
+                batch = self._read([given])
+            if batch.observations:
+                self._add(summary, batch, [reject.id])
+            else:
+                summary.rejected += 1
         return summary
 
     # -- questions ----------------------------------------------------------------------------------------------------

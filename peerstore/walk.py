@@ -185,12 +185,8 @@ class Walk:
             else:
                 state[element] = document
                 self._begins[number, element] = event.at
-            if number in self.watching:
+            if number in self.watching and self.holders.put(number, element, document):
                 touched.setdefault(element, set()).add(number)
-                if document is None:
-                    self.holders.drop(number, element)
-                else:
-                    self.holders.put(number, element, document)
         if event.turn == "started":
             self.watching.add(number)
             self.holders.add(number, state)

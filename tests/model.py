@@ -294,11 +294,8 @@ class View:
 
     def diff(self, since: int, until: int) -> Net:
         old, new = self.last_known(since) or EMPTY, self.last_known(until) or EMPTY
-        changed = [
-            (peer, *difference)
-            for peer in old.peers.keys() & new.peers.keys()
-            for difference in differences(old.peers[peer][0], new.peers[peer][0])
-        ]
+        both = old.peers.keys() & new.peers.keys()
+        changed = [(peer, *found) for peer in both for found in differences(old.peers[peer][0], new.peers[peer][0])]
         return Net(list(_comings_and_goings(old, new)), changed)
 
     def presence_over(self, since: int, until: int) -> list[int]:

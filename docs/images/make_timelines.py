@@ -82,7 +82,7 @@ def _lanes() -> list[str]:
         full, none = ("late", "latenone") if y == TABLET else ("full", "none")
         parts += [_dot(x, y, full if changed else none) for x, changed in marks]
     parts += [_dot(136, 208, "full"), _text(146, 212, "something changed", "dim small")]
-    parts += [_dot(266, 208, "none"), _text(276, 212, "the same again: still true", "dim small")]
+    parts += [_dot(290, 208, "none"), _text(300, 212, "the same again: still true", "dim small")]
     return parts
 
 
@@ -97,12 +97,12 @@ def _store() -> list[str]:
         (374, "keyframes", "the whole state, now and then"),
     ):
         parts.append(f'<rect class="row" x="36" y="{y}" width="528" height="28" rx="4"/>')
-        parts += [_text(46, y + 18, what), _text(150, y + 18, remark, "dim small")]
+        parts += [_text(46, y + 18, what), _text(158, y + 18, remark, "dim small")]
     everything = sorted(
         (x, y == TABLET, changed) for y, marks in OBSERVATIONS.items() for x, changed in marks if x <= T + 30
     )
     for place, (_, late, changed) in enumerate(everything[-22:]):
-        x = 338 + 10 * place
+        x = 346 + 10 * place
         parts.append(_dot(x, 318, ("late" if late else "full") if changed else ("latenone" if late else "none"), 3.2))
         if changed:
             parts.append(_dot(x, 353, "late" if late else "full", 3.2))
@@ -125,14 +125,14 @@ def _answer() -> list[str]:
     parts += [_line(770, 204, 796, 204, "rule", "5 4"), _text(802, 208, "Bluetooth", "dim small")]
     parts += [_text(636, 250, "Who says so", "ink strong")]
     for y, who, what, style in (
-        (274, "till 1", "watching, 1 s before T", "ink"),
-        (296, "tablet", "watching, known since today", "latetext"),
+        (274, "till 1", "watching, spoke 1 s before T", "ink"),
+        (296, "tablet", "watching, by its late upload", "latetext"),
         (318, "kitchen", "not watching", "cuttext"),
     ):
         parts += [_text(636, y, who, "ink small"), _text(696, y, what, f"{style} small")]
     parts += [
-        _text(636, 352, "The kitchen is unknown at T,", "dim small"),
-        _text(636, 369, "not absent: nobody saw it leave.", "dim small"),
+        _text(636, 352, "What the kitchen sees at T is", "dim small"),
+        _text(636, 369, "unknown, which is not nothing.", "dim small"),
         _text(636, 392, "$ peerstore at T", "keytext small strong"),
     ]
     return parts

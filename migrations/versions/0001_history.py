@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("peer2", KEY, nullable=True, comment="Of a connection: the greater peer key."),
         sa.Column("type", KEY, nullable=True, comment="Of a connection: its type, such as Bluetooth."),
         sa.Column("source_id", KEY, nullable=True, comment="Of a connection: the id that the source gave it."),
-        sa.CheckConstraint("kind IN ('peer', 'connection', 'graph')", name="ck_element_kind"),
+        sa.CheckConstraint("kind IN ('peer', 'connection', 'graph')", name=op.f("ck_element_kind")),
         sa.PrimaryKeyConstraint("id", name="pk_element"),
         sa.UniqueConstraint("digest", name="uq_element_digest"),
         comment="Dictionary: what can be present in a graph, by its identity.",
@@ -85,7 +85,7 @@ def upgrade() -> None:
         sa.Column(
             "complete", SMALL, nullable=False, comment="1: content is whole; 0: the line was over the limit and is cut."
         ),
-        sa.CheckConstraint("kind IN ('rejected', 'conflict')", name="ck_reject_kind"),
+        sa.CheckConstraint("kind IN ('rejected', 'conflict')", name=op.f("ck_reject_kind")),
         sa.PrimaryKeyConstraint("id", name="pk_reject"),
         sa.UniqueConstraint("digest", name="uq_reject_digest"),
         comment="What was refused, kept aside.",
@@ -128,9 +128,9 @@ def upgrade() -> None:
             comment="If the observer was not watching just before: since when not (microseconds since 1970 UTC; "
             "the first observation: one less than the year 1). Null: it was watching.",
         ),
-        sa.CheckConstraint("max_silence > 0", name="ck_observation_log_max_silence"),
-        sa.CheckConstraint("sequence >= 0", name="ck_observation_log_sequence"),
-        sa.CheckConstraint("stopped IN (0, 1)", name="ck_observation_log_stopped"),
+        sa.CheckConstraint("max_silence > 0", name=op.f("ck_observation_log_max_silence")),
+        sa.CheckConstraint("sequence >= 0", name=op.f("ck_observation_log_sequence")),
+        sa.CheckConstraint("stopped IN (0, 1)", name=op.f("ck_observation_log_stopped")),
         sa.ForeignKeyConstraint(["observer_id"], ["observer.id"], name="fk_observation_log_observer"),
         sa.PrimaryKeyConstraint("observer_id", "observed_at", "sequence", name="pk_observation_log"),
         comment="Every observation, unchanged ones too.",

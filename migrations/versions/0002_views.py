@@ -17,7 +17,7 @@ _US = "As {0}, in microseconds since 1970 UTC."
 _FROM = "Since when it holds: ISO 8601, UTC. Half-open: it holds at this instant."
 _TO = "Until when, exclusive; null: it still holds."
 _BOUNDS = {"valid_from": _FROM, "valid_to": _TO}
-_BOUNDS_US = {name: _US.format(name) for name in _BOUNDS}
+_BOUNDS_US = {f"{name}_us": _US.format(name) for name in _BOUNDS}
 _OBSERVER = "Whose view it is: its peer key, or the name it was given."
 
 VIEWS = {
@@ -63,7 +63,7 @@ VIEWS = {
             "peer1": "The smaller peer key, in byte order.",
             "peer2": "The greater peer key.",
             "type": "Its type, such as Bluetooth.",
-            "listed_by": "The ends that list it, as a JSON array of peer keys.",
+            "listed_by": "Who lists it, as a JSON array: 1 for peer1, 2 for peer2, else the key of a third peer.",
             **_BOUNDS,
             "document": "All its attributes as canonical JSON text.",
             **_BOUNDS_US,
@@ -131,7 +131,7 @@ SELECT o.observer_key AS observer,
        l.sequence AS sequence,
        {recorded_at} AS recorded_at,
        l.stopped AS stopped,
-       l.max_silence / 1000000.0 AS max_silence_seconds,
+       CAST(l.max_silence AS DOUBLE PRECISION) / 1000000 AS max_silence_seconds,
        l.observer_id AS observer_id,
        l.observed_at AS observed_at_us
 FROM observation_log l JOIN observer o ON o.id = l.observer_id
@@ -256,13 +256,13 @@ node AS (
     UNION ALL
     SELECT n.observer_id, n.element_id, n.observed_at, n.across_absence,
            n.path || '/' || REPLACE(REPLACE({name_a}, '~', '~0'), '/', '~1'),
-           {value_b}, {value_a}, b.type = 'object', a.type = 'object'
+           {value_b}, {value_a}, b.type IS 'object', a.type IS 'object'
     FROM node n JOIN json_each(n.after_value) a LEFT JOIN json_each(n.before_value) b ON {name_b} = {name_a}
     WHERE n.before_is_object = 1 AND n.after_is_object = 1
     UNION ALL
     SELECT n.observer_id, n.element_id, n.observed_at, n.across_absence,
            n.path || '/' || REPLACE(REPLACE({name_b}, '~', '~0'), '/', '~1'),
-           {value_b}, NULL, b.type = 'object', NULL
+           {value_b}, NULL, b.type IS 'object', 0
     FROM node n JOIN json_each(n.before_value) b
     WHERE n.before_is_object = 1 AND n.after_is_object = 1
       AND NOT EXISTS (SELECT 1 FROM json_each(n.after_value) a WHERE {name_a} = {name_b})

@@ -27,6 +27,7 @@ from peerstore.model import Connection, Difference, ObserverState, Peer
 from peerstore.presence import Presence
 from peerstore.times import format_duration
 
+SHOWN_OLD_STATES = 3
 LONG_AGO = timedelta(days=1)
 PEER_FIELDS = (
     *("peer_key", "device_name", "os", "sdk_version", "is_connected_to_cloud", "is_compatible"),
@@ -147,15 +148,18 @@ def connection_columns(names: Names) -> list[Column[Connection]]:
 
 
 def warn_of_old_states(observers: tuple[ObserverState, ...], names: Names) -> None:
-    """Tell people where an answer counts a state that is older than a day."""
-    for state in observers:
-        if state.watching and state.age is not None and state.age > LONG_AGO:
-            age = format_duration(state.age)
-            click.echo(
-                f"Warning: the state of {names.name(state.observer)} is {age} old, and still counted "
-                f"(--max-silence sets how long a silent observer counts)",
-                err=True,
-            )
+    """Tell people where an answer counts states that are older than a day: the oldest by name, the rest by number."""
+    aged = [(state.age, state.observer) for state in observers if state.watching and state.age is not None]
+    old = sorted((each for each in aged if each[0] > LONG_AGO), reverse=True)
+    if not old:
+        return
+    shown = ", ".join(f"{names.name(key)} ({format_duration(age)})" for age, key in old[:SHOWN_OLD_STATES])
+    more = f" and {len(old) - SHOWN_OLD_STATES} more" if len(old) > SHOWN_OLD_STATES else ""
+    click.echo(
+        f"Warning: states older than a day are still counted: {shown}{more} "
+        "(--max-silence sets how long a silent observer counts)",
+        err=True,
+    )
 
 
 def unwatched(moment: datetime, observers: tuple[ObserverState, ...], names: Names) -> str:
