@@ -280,7 +280,7 @@ def known_peers(connection: DatabaseConnection, dictionary: Dictionary, scope: S
         for number, (before, after) in moment.changed.items():
             if after is not None:
                 first.setdefault(number, moment.at)
-            elif before is not None:
+            elif before is not None and moment.lit_before:
                 last[number] = _Ended(moment.at, before, moment.causes[number])
         if moment.lit_before and not moment.lit:
             for number, document in walk.shown.items():

@@ -90,8 +90,8 @@ class Sessions:
                 if not any(stay.start < until for stay in held):
                     return
         yield from (stay for stay in self._settled(None) if stay.start < until)
-        open_stays = sorted(self._open.values(), key=lambda stay: (stay.start, stay.element))
-        yield from (stay for stay in open_stays if stay.start < until)
+        last = sorted((self._open[number] for number in self._in_order(self._open)), key=lambda stay: stay.start)
+        yield from (stay for stay in last if stay.start < until)
 
     def _begin_all(self, walk: Walk, at: int) -> list[int]:
         of_kind = self._of_kind(walk.shown)
@@ -102,6 +102,11 @@ class Sessions:
     def _of_kind(self, numbers: Collection[int]) -> list[int]:
         elements = self._dictionary.elements(self._connection, numbers)
         return [number for number in numbers if elements[number].kind == self._kind]
+
+    def _in_order(self, numbers: Collection[int]) -> list[int]:
+        """Elements in the order of their keys, which unlike their ids does not depend on the order of recording."""
+        elements = self._dictionary.elements(self._connection, numbers)
+        return sorted(numbers, key=lambda number: elements[number])
 
     def _begin(self, number: int, at: int) -> None:
         stay = self._closed.get(number)
@@ -120,13 +125,13 @@ class Sessions:
     def _step(self, walk: Walk, moment: Moment) -> list[int]:
         """Follow one moment; the elements whose stays began."""
         if moment.lit_before and not moment.lit:
-            for number in list(self._open):
+            for number in self._in_order(self._open):
                 self._end(number, moment)
             return []
         if moment.lit and not moment.lit_before:
             return self._begin_all(walk, moment.at)
         began = []
-        for number in self._of_kind(moment.changed):
+        for number in self._in_order(self._of_kind(moment.changed)):
             before, after = moment.changed[number]
             if before is None:
                 self._begin(number, moment.at)

@@ -47,7 +47,7 @@ from peerstore.times import duration_micros, instant, iso, micros
 from peerstore.verification import Verification, verify
 
 Envelope = Mapping[str, Any] | bytes | str
-_BATCH_SIZE = 400
+_BATCH_SIZE = 1_000
 _BATCH_BYTES = 40_000_000
 _BATCH_SECONDS = 0.5
 
@@ -142,8 +142,7 @@ class PeerStore:
         return result
 
     def record_many(self, observations: Iterable[Envelope]) -> Summary:
-        """Record envelopes (mappings, or JSON texts: see ``contract``: :mod:`peerstore.envelope`), a batch a
-        transaction.
+        """Record envelopes: mappings or JSON texts, as :mod:`peerstore.envelope` tells; a batch a transaction.
 
         What cannot be read is kept aside (:meth:`rejects`) under its number in the iterable, and the rest goes on.
         Each batch is durable once the next is begun; with :meth:`record` an observation is durable at once.
@@ -169,15 +168,8 @@ class PeerStore:
         aside with their source, number and reason, and told to ``on_refused``.
         """
         summary = Summary()
-        with self._reading:
-            reader = self._reader
-            reader.observer = None if observer is None else canonical_peer_key(observer)
-            reader.max_silence = duration_micros(max_silence)
-            reader.stamp = None if stamp is None else micros(stamp)
-            try:
-                batch = self._read(Given(line.source, line.number, line.content, line.complete) for line in lines)
-            finally:
-                reader.observer = reader.max_silence = reader.stamp = None
+        with self._reading_with(observer, max_silence, stamp):
+            batch = self._read(Given(line.source, line.number, line.content, line.complete) for line in lines)
         refusals = self._add(summary, batch)
         if on_refused is not None:
             for each in refusals:
@@ -185,6 +177,20 @@ class PeerStore:
                     Line(each.source, each.line, each.content, each.complete, len(each.content), None), each.reason
                 )
         return summary
+
+    @contextmanager
+    def _reading_with(
+        self, observer: str | None, max_silence: timedelta | float | None, stamp: datetime | None
+    ) -> Iterator[None]:
+        """Read with what stands in where an observation says nothing."""
+        with self._reading:
+            self._reader.observer = None if observer is None else canonical_peer_key(observer)
+            self._reader.max_silence = duration_micros(max_silence)
+            self._reader.stamp = None if stamp is None else micros(stamp)
+            try:
+                yield
+            finally:
+                self._reader.observer = self._reader.max_silence = self._reader.stamp = None
 
     def _batches(self, given: Iterable[Given]) -> Iterator[Batch]:
         waiting: list[Given] = []
@@ -245,21 +251,35 @@ class PeerStore:
         with self._database.reading() as connection:
             yield from inventory.rejects(connection)
 
-    def retry_rejects(self) -> Summary:
-        """Try again to record what could not be read (after an update of peerstore, say); what succeeds is no longer
-        kept aside."""
+    def retry_rejects(
+        self,
+        observer: str | None = None,
+        max_silence: timedelta | float | None = None,
+        stamp: datetime | None = None,
+    ) -> Summary:
+        """Try again to record what could not be read: after an update of peerstore, or with what it lacked.
+
+        ``observer``, ``max_silence`` and ``stamp`` are as in :meth:`record_lines`. What succeeds is no longer kept aside.
+        """
         summary = Summary()
         with self._database.reading() as connection:
             kept = [each for each in inventory.rejects(connection) if each.kind == "rejected"]
         for reject in kept:
             given = Given(reject.source, reject.line, reject.content, reject.complete)
-            with self._reading:
+            with self._reading_with(observer, max_silence, stamp):
                 batch = self._read([given])
             if batch.observations:
                 self._add(summary, batch, [reject.id])
             else:
                 summary.rejected += 1
         return summary
+
+    def drop_rejects(self, ids: Collection[int]) -> int:
+        """Remove what was kept aside, for good; how many of these ids there were."""
+        with self._database.reading() as connection:
+            known = {each.id for each in inventory.rejects(connection)} & set(ids)
+        self._recorder.record([], settled=sorted(known))
+        return len(known)
 
     # -- questions ----------------------------------------------------------------------------------------------------
 

@@ -187,7 +187,7 @@ reject = Table(
     Column(
         "kind", _key, nullable=False, comment="rejected (could not be read) or conflict (contradicts a stored one)."
     ),
-    Column("source", Text, nullable=False, comment="The file, '-' for standard input, or the call."),
+    Column("source", Text, nullable=False, comment="The file, stdin, or the call."),
     Column("line", _integer, nullable=False, comment="Line number in the source, from 1."),
     Column("reason", Text, nullable=False, comment="One sentence."),
     Column("recorded_at", _integer, nullable=False, comment="When it was refused: microseconds since 1970 UTC."),

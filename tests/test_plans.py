@@ -6,9 +6,10 @@ The statements are those that public calls really issue, caught on their way to 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -119,7 +120,7 @@ def test_no_question_reads_a_growing_table_from_end_to_end(filled: str, name: st
     with peerstore.open(filled) as store, caught() as statements:
         QUESTIONS[name](store)
     assert statements
-    distinct = {statement: parameters for statement, parameters in statements}
+    distinct = dict(statements)
     for statement, parameters in distinct.items():
         assert full_scans(filled, statement, parameters) == [], statement
 
@@ -145,11 +146,51 @@ def test_a_presence_takes_few_statements_and_reads_few_rows(filled: str) -> None
 
 
 def test_recording_in_order_reads_nothing_of_the_past(store_url: str) -> None:
-    """Once a store has recorded an observer, another observation of it costs one look at the end of its log."""
+    """Once a store has recorded an observer, it knows where the chain ends, unless another process wrote to it."""
     observations = list(history())[:20]
     with peerstore.open(store_url) as store:
         store.record_many(observations[:19])
         with caught() as statements:
             store.record_many(observations[19:])
     growing = [statement for statement, _ in statements if any(f"FROM {name}" in statement for name in GROWING)]
-    assert len(growing) == 1
+    assert growing == []
+
+
+def test_a_filter_picks_from_the_whole_answer(filled: str) -> None:
+    """Asking for one peer, pair or kind reads by another way, and answers the same."""
+    since, until = MIDDLE, MIDDLE + timedelta(days=5)
+    with peerstore.open(filled) as store:
+        changes = list(store.changes(since, until))
+        for peer in ("p03", "p17", "o1"):
+            touching = [each for each in changes if peer in ends(each) or each.kind.startswith("observer")]
+            assert list(store.changes(since, until, peer=peer)) == touching
+            mine = [each for each in store.metadata_changes(since=since, until=until) if each.peer_key == peer]
+            assert list(store.metadata_changes(peer, since, until)) == mine
+            assert by_start(store.sessions(peer, since, until)) == by_start(
+                each for each in store.sessions(since=since, until=until) if each.peer_key == peer
+            )
+        links = by_start(store.connection_sessions(since=since, until=until))
+        pair = [each for each in links if {each.connection.peer1, each.connection.peer2} == {"p03", "p13"}]
+        assert pair
+        assert by_start(store.connection_sessions("p13", "p03", since, until)) == pair
+        assert list(store.changes(since, until, kinds=["connected"])) == [
+            each for each in changes if each.kind == "connected"
+        ]
+
+
+def test_parts_of_a_range_make_the_whole(filled: str) -> None:
+    """Changes over a range are those over its parts, wherever it is cut."""
+    cuts = [START + timedelta(days=20, minutes=35 * number) for number in (0, 1, 7, 300, 301)]
+    with peerstore.open(filled) as store:
+        whole = list(store.changes(cuts[0], cuts[-1]))
+        parts = [change for begin, end in pairwise(cuts) for change in store.changes(begin, end)]
+    assert parts == whole
+
+
+def ends(change: peerstore.Change) -> set[str | None]:
+    link = change.connection
+    return {change.peer_key} if link is None else {link.peer1, link.peer2}
+
+
+def by_start(sessions: Iterable[Any]) -> list[Any]:
+    return sorted(sessions, key=lambda each: (each.start, str(each)))

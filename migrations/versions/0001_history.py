@@ -77,7 +77,7 @@ def upgrade() -> None:
         sa.Column(
             "kind", KEY, nullable=False, comment="rejected (could not be read) or conflict (contradicts a stored one)."
         ),
-        sa.Column("source", sa.Text(), nullable=False, comment="The file, '-' for standard input, or the call."),
+        sa.Column("source", sa.Text(), nullable=False, comment="The file, stdin, or the call."),
         sa.Column("line", INTEGER, nullable=False, comment="Line number in the source, from 1."),
         sa.Column("reason", sa.Text(), nullable=False, comment="One sentence."),
         sa.Column("recorded_at", INTEGER, nullable=False, comment="When it was refused: microseconds since 1970 UTC."),
