@@ -12,6 +12,17 @@ Record the presence graphs that a Ditto SDK shows; ask about any past moment.
 ['till-1']
 """
 
+from peerstore.answers import (
+    AttributeChange,
+    AttributeDifference,
+    Change,
+    ConnectionSession,
+    Difference,
+    KnownPeer,
+    ObserverSummary,
+    Reject,
+    Session,
+)
 from peerstore.canonical import ABSENT
 from peerstore.errors import (
     DatabaseBusy,
@@ -27,24 +38,11 @@ from peerstore.errors import (
     SchemaError,
     UnknownPeer,
 )
-from peerstore.model import (
-    AttributeChange,
-    AttributeDifference,
-    Change,
-    Connection,
-    ConnectionSession,
-    Difference,
-    KnownPeer,
-    ObserverState,
-    ObserverSummary,
-    Peer,
-    Recorded,
-    Reject,
-    Session,
-    Summary,
-)
+from peerstore.inventory import Status
+from peerstore.model import Connection, ObserverState, Peer, Recorded, Summary
 from peerstore.presence import Presence
 from peerstore.store import PeerStore, open, upgrade  # noqa: A004 - the name of the contract
+from peerstore.verification import Verification
 
 __version__ = "0.1.0"
 
@@ -76,8 +74,10 @@ __all__ = [
     "Reject",
     "SchemaError",
     "Session",
+    "Status",
     "Summary",
     "UnknownPeer",
+    "Verification",
     "__version__",
     "open",
     "upgrade",

@@ -7,9 +7,10 @@ what they were in it. A stored graph ends every difference, since what a graph w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain as joined
 from itertools import repeat
+from typing import Any
 
 import msgspec
 
@@ -160,19 +161,29 @@ class Chain:
             self._mend(logged.position, rows)
         self.in_step = not self._stored and (not logged.stopped or gap == logged.gap_from)
 
+    def skip(self, logged: Logged, rows: Iterable[Sequence[Any]]) -> None:
+        """Step over stored observations, up to this one, on which nothing new bears, with all their change rows:
+        (observed_at, sequence, element, document, previous), in order."""
+        self._apply((element, document) for _, _, element, document, _ in rows)
+        self.previous = logged
+
     def _mend(self, position: Position, rows: Rows) -> None:
         documents = {element: document for element, (document, _) in rows.items()}
         if self._stored:
             documents = {**self._stored, **documents}
             self._rewrite(position, rows, documents)
             self._stored.clear()
+        self._apply(documents.items())
+
+    def _apply(self, documents: Iterable[tuple[int, int | None]]) -> None:
         if self._shared:
             self.state, self._shared = dict(self.state), False
-        for element, document in documents.items():
+        state = self.state
+        for element, document in documents:
             if document is None:
-                self.state.pop(element, None)
+                state.pop(element, None)
             else:
-                self.state[element] = document
+                state[element] = document
 
     def _rewrite(self, position: Position, rows: Rows, documents: Mapping[int, int | None]) -> None:
         """Bring the change rows of a stored graph, which has these documents, to what they are after the new state."""

@@ -34,6 +34,7 @@ APPLICATION_ID = 0x70656572  # "peer": marks an SQLite file as ours
 _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 _ROWS_A_STATEMENT = 500  # by 7 columns: an SQLite statement may have 32766 values
+_ARRAY_TYPES = {int: "bigint", str: "text", bytes: "bytea"}
 _SECRET_WORDS = ("pass", "secret", "token", "key")
 
 Result = TypeVar("Result")
@@ -52,7 +53,7 @@ def database_url(database: str | Path | URL) -> URL:
     else:
         try:
             url = make_url(database)
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise DatabaseError(
                 "the database URL cannot be read: expected a path or dialect://user@host/name"
             ) from None
@@ -225,7 +226,7 @@ class Database:
         width, step = len(names), _ROWS_A_STATEMENT * len(names)
         if not self.is_sqlite:
             if values:
-                columns = tuple(list(values[column::width]) for column in range(width))
+                columns = tuple(_array(table.c[name], values[start::width]) for start, name in enumerate(names))
                 connection.exec_driver_sql(self._insert_text(table, names), columns)
             return
         whole = len(values) - len(values) % step
@@ -246,7 +247,7 @@ class Database:
             text = self._insert_text(table, names, len(chunk))
             values: tuple[Any, ...] = tuple(value for row in chunk for value in row.values())
             if not self.is_sqlite:
-                values = tuple([row[name] for row in chunk] for name in names)
+                values = tuple(_array(table.c[name], [row[name] for row in chunk]) for name in names)
             found = connection.exec_driver_sql(f"{text} ON CONFLICT DO NOTHING RETURNING {returning}, id", values)
             yield from found.all()
 
@@ -256,7 +257,7 @@ class Database:
         if self.is_sqlite:
             row = f"({', '.join('?' * len(names))})"
             return f"{into} VALUES {', '.join([row] * rows)}"
-        arrays = ", ".join(f"%s::{table.c[name].type.compile(self._writer.dialect)}[]" for name in names)
+        arrays = ", ".join(f"%s::{_ARRAY_TYPES[table.c[name].type.python_type]}[]" for name in names)
         return f"{into} SELECT * FROM unnest({arrays})"  # noqa: S608 - a table of ours
 
     def size(self, connection: Connection) -> int:
@@ -292,6 +293,13 @@ class Database:
         self._writer.dispose()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+
+def _array(column: sa.Column[Any], values: Sequence[Any]) -> Sequence[Any]:
+    """Values of a column as an array for PostgreSQL: integers as its text, which Python writes faster than psycopg."""
+    if column.type.python_type is not int:
+        return list(values)
+    return "{" + str(list(values))[1:-1].replace("None", "NULL") + "}"
 
 
 def _connect_sqlite(connection: Any, _record: object, *, reading: bool) -> None:

@@ -27,6 +27,7 @@ that repeat another one, and empty ones where a key, an address, an id or a type
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -44,6 +45,7 @@ __all__ = ["GRAPH_DEPTH", "GraphReader", "canonical_peer_key", "read_graph", "re
 GRAPH_DEPTH = MAX_DEPTH + 2
 """How deep the JSON of a graph may nest: each peer up to the limit, in an array, in the graph."""
 
+_PLAIN_KEY = attrgetter("plain_key")
 _FRAME = len('{"localPeer":,"remotePeers":}')
 _SHORTEST_REPEAT = len('"localPeer":1,')
 
@@ -109,10 +111,8 @@ class GraphReader:
 
         What is wrong is said without its place in the graph. ``observer`` must be in canonical form.
         """
-        found = list(map(self._texts.get, contents))
-        if not all(found):
-            found = list(map(self._text_peer, found, contents))
-        peers: list[ParsedPeer] = found  # type: ignore[assignment]
+        found = map(self._texts.get, contents)
+        peers = [peer or self._text_peer(content) for peer, content in zip(found, contents, strict=True)]
         last = self._last
         if last is not None and last[0] == peers and last[1] == observer:
             return last[2]
@@ -136,9 +136,8 @@ class GraphReader:
         except (msgspec.MsgspecError, UnicodeDecodeError, InputError, RecursionError):
             return None
 
-    def _text_peer(self, peer: ParsedPeer | None, content: bytes) -> ParsedPeer:
-        if peer is None:
-            peer = self._texts.find(content)
+    def _text_peer(self, content: bytes) -> ParsedPeer:
+        peer = self._texts.find(content)
         if peer is None:
             peer = self._reader.read_text(content)
             self._texts.keep(content, peer)
@@ -245,7 +244,7 @@ def _assembled(parts: _Parts, observer: str | None) -> PresenceGraph:
 
 def _assembled_plainly(peers: list[ParsedPeer]) -> PresenceGraph | None:
     """The graph of plain peers, the local one first, each with a key of its own; None if they are not."""
-    keys = {peer.plain_key for peer in peers}
+    keys = set(map(_PLAIN_KEY, peers))
     if len(keys) < len(peers) or None in keys:
         return None
     return PresenceGraph(peers[0].key or "", PlainElements(peers))

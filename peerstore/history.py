@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, get_args
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection as DatabaseConnection
 
+from peerstore.answers import AttributeChange, Change, ChangeKind, KnownPeer
 from peerstore.canonical import ABSENT, Json, differences
 from peerstore.coverage import Scope
 from peerstore.dictionary import Dictionary
 from peerstore.errors import QuestionError
-from peerstore.model import AttributeChange, Change, ChangeKind, Connection, Element, KnownPeer, Peer
+from peerstore.model import Connection, Element, Peer
 from peerstore.presence import Presence, assemble, observer_state, presence_at
 from peerstore.states import at_end_of, last_graph, last_logged
 from peerstore.tables import element

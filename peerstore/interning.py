@@ -20,7 +20,7 @@ from peerstore.keyframes import State
 from peerstore.model import Element, PresenceGraph
 from peerstore.tables import document, element, observer
 
-_MOST_KEPT = 200_000
+_MOST_KEPT = 100_000
 _MOST_PEERS = 30_000
 _identity = json.JSONEncoder(separators=(",", ":")).encode
 

@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from peerstore.answers import ObserverSummary, Reject
 from peerstore.coverage import Scope, is_watching
 from peerstore.database import Database, redacted
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import InputError, UnknownPeer
-from peerstore.model import ObserverSummary, Reject
 from peerstore.schema import revision
 from peerstore.states import AFTER_ALL, at_end_of, last_logged
 from peerstore.tables import document, element, element_change, keyframe, observation_log, observer, reject

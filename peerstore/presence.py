@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy.engine import Connection as DatabaseConnection
 
+from peerstore.answers import AttributeDifference, Difference
 from peerstore.canonical import Document, differences
 from peerstore.coverage import Scope, is_watching, last_watching
 from peerstore.dictionary import Dictionary
@@ -16,7 +17,7 @@ from peerstore.ditto import render
 from peerstore.errors import MissingExtra, QuestionError
 from peerstore.keyframes import State
 from peerstore.merging import Begins, Holders
-from peerstore.model import AttributeDifference, Connection, Difference, Element, ObserverState, Peer
+from peerstore.model import Connection, Element, ObserverState, Peer
 from peerstore.states import Logged, Position, at_end_of, last_logged, logged_between, state_at
 from peerstore.timelines import last_row
 from peerstore.times import instant, iso
@@ -75,14 +76,14 @@ class Presence:
             shape,
         )
 
-    def to_networkx(self) -> networkx.MultiGraph[str]:
+    def to_networkx(self) -> networkx.MultiGraph:
         """A networkx multigraph: peers as nodes, connections as edges by their (type, id); attributes as in the
         JSON."""
         try:
             import networkx
         except ImportError as error:
             raise MissingExtra("to_networkx", "graph") from error
-        graph: networkx.MultiGraph[str] = networkx.MultiGraph(at=iso(self.at))
+        graph: networkx.MultiGraph = networkx.MultiGraph(at=iso(self.at))
         for key, peer in self.peers.items():
             graph.add_node(key, **peer.to_dict())
         for connection in self.connections:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -32,6 +31,7 @@ from peerstore.chain import NEVER_WATCHED, Chain, Edits, Item
 from peerstore.database import Database, chunks
 from peerstore.interning import Interning, digest
 from peerstore.keyframes import State, pack
+from peerstore.late import SPARSE, LateWalk, fetched
 from peerstore.model import Element, Observation, Recorded
 from peerstore.states import (
     AFTER_ALL,
@@ -53,7 +53,6 @@ many."""
 
 _MOST_KEPT = 500_000  # elements in the states that are kept between batches
 _MOST_EDITS = 500_000  # values that wait to be written
-_SPARSE = 48  # stored observations between two late ones, from which on a jump costs less than the way
 
 _PLACE = attrgetter("observed_at", "sequence")
 
@@ -124,11 +123,11 @@ class Recorder:
         return results
 
     def _remember(self, batch: _Batch) -> None:
-        for observer_id in batch.outdated:
-            self._cursors.pop(observer_id, None)
         if sum(len(cursor.state) + 1 for cursor in self._cursors.values()) > _MOST_KEPT:
             self._cursors.clear()
         self._cursors.update(batch.cursors)
+        for observer_id in batch.outdated:
+            del self._cursors[observer_id]
         self._last_recorded_at = max(self._last_recorded_at, batch.recorded_at)
 
     def _now(self, connection: Connection) -> int:
@@ -213,13 +212,16 @@ class _Batch:
             stretch.space_keyframes(self, connection)
         self.flush(connection)
         recorded = [
-            {"recorded_observer": observer_id, "last_recorded_at": self.recorded_at}
+            observer_id
             for observer_id, items in of_observer.items()
             if any(item.result.status == "recorded" for item in items)
         ]
+        for observer_id in recorded:
+            self.cursors[observer_id] = self.cursors[observer_id]._replace(last_recorded_at=self.recorded_at)
         if recorded:
             statement = sa.update(observer).where(observer.c.id == sa.bindparam("recorded_observer"))
-            connection.execute(statement, recorded)
+            values = [{"recorded_observer": number, "last_recorded_at": self.recorded_at} for number in recorded]
+            connection.execute(statement, values)
 
     def keep_aside(self, connection: Connection, refused: Sequence[Refused], now: Callable[[Connection], int]) -> None:
         """Keep what was refused, once each however often it comes."""
@@ -245,16 +247,16 @@ class _Batch:
             return None
         return cursor
 
-    def touch(self, stretch: _Stretch) -> None:
-        """Note that rows were added in the midst of a chain: what is after them may have been mended."""
-        self.outdated.add(stretch.observer_id)
-        self.cursors.pop(stretch.observer_id, None)
+    def touch(self, stretch: _Stretch, reached: Position) -> None:
+        """Note that rows were added in the midst of a chain, and mended up to a place: if its end is among them, the
+        cursor is no longer true."""
         self._stretches.append(stretch)
+        if reached >= self.cursors[stretch.observer_id].logged.position:
+            self.outdated.add(stretch.observer_id)
 
     def remember(self, observer_id: int, logged: Logged, state: State, since_keyframe: int) -> None:
         """Note where the observer's chain ends."""
-        known = self.recorded_at if logged.recorded_at == self.recorded_at else self._last_recorded_at[observer_id]
-        self.cursors[observer_id] = Cursor(logged, state, since_keyframe, known)
+        self.cursors[observer_id] = Cursor(logged, state, since_keyframe, self._last_recorded_at[observer_id])
 
     def flush(self, connection: Connection) -> None:
         """Write what the chains have worked out so far."""
@@ -319,12 +321,6 @@ def _between(observer_id: int, after: Position, until: Position) -> dict[str, in
     }
 
 
-_PAGE = (
-    sa.select(_log.observed_at, _log.sequence, _log.recorded_at, _log.stopped, _log.max_silence, _log.gap_from)
-    .where(_log.observer_id == _AT["observer"], _after(observation_log))
-    .order_by(_log.observed_at, _log.sequence)
-    .limit(sa.bindparam("size"))
-)
 _COUNT_LOGGED = sa.select(sa.func.count()).where(
     _log.observer_id == _AT["observer"], _after(observation_log), _until(observation_log)
 )
@@ -372,8 +368,7 @@ class _Observing:
         items = sorted(items, key=_PLACE)
         cursor = self._batch.cursor(self._observer_id) or self._read_cursor()
         late = 0 if cursor is None else bisect_right(items, cursor.logged[:2], key=_PLACE)
-        if late < len(items):
-            self._append(items[late:], cursor)
+        self._append(items[late:], cursor)
         if late:
             self._merge_late(items[:late])
 
@@ -385,12 +380,12 @@ class _Observing:
 
     def _append(self, items: list[Item], cursor: Cursor | None) -> None:
         state, since = ({}, 0) if cursor is None else (cursor.state, cursor.since_keyframe)
-        chain = self.chain(state, None if cursor is None else cursor.logged, late=False)
+        chain = self._chain(state, None if cursor is None else cursor.logged, late=False)
         for item in items:
             if (taken := chain.standing_at(item)) is not None:
                 chain.meet(item, taken)
                 continue
-            since += self.add(chain, item)
+            since += self._add(chain, item)
             # Only a graph's state stands for ever: a stop marker's is that of the graph before it, which may yet come.
             if item.state is not None and since >= KEYFRAME_FLOOR and since >= len(chain.state):
                 self._batch.edits.keyframes += (self._observer_id, *item.position, pack(chain.state))
@@ -398,12 +393,11 @@ class _Observing:
         if chain.previous is not None:
             self._batch.remember(self._observer_id, chain.previous, chain.state, since)
 
-    def chain(self, state: State, previous: Logged | None, *, late: bool) -> Chain:
-        """A chain of this observer, to walk on from here."""
+    def _chain(self, state: State, previous: Logged | None, *, late: bool = True) -> Chain:
         batch = self._batch
         return Chain(self._observer_id, state, previous, batch.recorded_at, self._graph_element, batch.edits, late=late)
 
-    def add(self, chain: Chain, item: Item) -> int:
+    def _add(self, chain: Chain, item: Item) -> int:
         """Add an observation to the chain; how many change rows that makes."""
         count = chain.add(item)
         if len(chain.edits.changes) > _MOST_EDITS:
@@ -414,93 +408,28 @@ class _Observing:
         """Merge new observations that stand before the last stored one."""
         self._batch.flush(self._connection)
         first, last = items[0].position, items[-1].position
-        sparse = self._count_between(first, last) > _SPARSE * len(items)
-        walk = _LateWalk(self, self._connection, self._observer_id, first, sparse=sparse)
+        sparse = len(items) == 1 or self._count_between(first, last) > SPARSE * len(items)
+        walk = self._walk(first, sparse=sparse)
         for item in items:
             if not walk.reaches(item.position):
                 self._leave(walk)
-                self._batch.flush(self._connection)
-                walk = _LateWalk(self, self._connection, self._observer_id, item.position, sparse=sparse)
-            walk.merge(item)
+                walk = self._walk(item.position, sparse=sparse)
+            walk.merge(item, self._add)
         self._leave(walk)
+
+    def _walk(self, position: Position, *, sparse: bool) -> LateWalk:
+        self._batch.flush(self._connection)
+        return LateWalk(self._connection, self._observer_id, position, self._chain, sparse=sparse)
 
     def _count_between(self, first: Position, last: Position) -> int:
         values = _between(self._observer_id, first, last)
         return int(self._connection.execute(_COUNT_LOGGED, values).scalar_one())
 
-    def _leave(self, walk: _LateWalk) -> None:
+    def _leave(self, walk: LateWalk) -> None:
         walk.mend()
-        if walk.added:
-            self._batch.touch(_Stretch(self._observer_id, *walk.added, len(walk.chain.state)))
-
-
-class _LateWalk:
-    """A walk through a stretch of the stored chain, from just before a place on, on which new observations are merged.
-
-    What is stored is read ahead, a page at a time: a short one where new observations are ``sparse``, since of what is
-    stored only what follows a new one is needed then.
-    """
-
-    def __init__(
-        self, observing: _Observing, connection: Connection, observer_id: int, position: Position, *, sparse: bool
-    ) -> None:
-        before = last_logged(connection, observer_id, Position(position.observed_at, position.sequence - 1))
-        state = {} if before is None else state_at(connection, observer_id, before.position)[0]
-        self.chain = observing.chain(state, before, late=True)
-        self.added: tuple[Position, Position] | None = None
-        self._observing = observing
-        self._connection = connection
-        self._observer_id = observer_id
-        self._sparse = sparse
-        self._page: deque[Logged] = deque()
-        self._rows: dict[tuple[int, int], dict[int, tuple[int | None, int | None]]] = {}
-        self._ended = False
-
-    def reaches(self, position: Position) -> bool:
-        """Whether a place is near enough to walk there."""
-        if self._is_beyond(position) and not (self._sparse and self._page):
-            self._read_page()
-        return not self._is_beyond(position)
-
-    def _is_beyond(self, position: Position) -> bool:
-        return not self._ended and (not self._page or self._page[-1].position < position)
-
-    def merge(self, item: Item) -> None:
-        """Walk to the place of a new observation, and add it, or judge it if that place is taken."""
-        while (following := self._following()) is not None and following.position <= item.position:
-            self._pass()
-        if (taken := self.chain.standing_at(item)) is not None:
-            self.chain.meet(item, taken)
-            return
-        self._observing.add(self.chain, item)
-        self.added = (self.added[0] if self.added else item.position), item.position
-
-    def mend(self) -> None:
-        """Walk on until nothing that follows differs from what is stored."""
-        while not self.chain.in_step and self._following() is not None:
-            self._pass()
-
-    def _following(self) -> Logged | None:
-        if not self._page and not self._ended:
-            self._read_page()
-        return self._page[0] if self._page else None
-
-    def _pass(self) -> None:
-        logged = self._page.popleft()
-        self.chain.pass_stored(logged, self._rows.pop(logged.position, {}))
-
-    def _read_page(self) -> None:
-        size = 2 if self._sparse else 64
-        last = self._page[-1] if self._page else self.chain.previous
-        after = BEFORE_ALL if last is None else last.position
-        values = {**_between(self._observer_id, after, AFTER_ALL), "size": size}
-        found = [Logged._make(row) for row in self._connection.execute(_PAGE, values)]
-        self._page.extend(found)
-        self._ended = len(found) < size
-        if found:
-            rows = changes_between(self._connection, self._observer_id, after, found[-1].position)
-            for observed_at, sequence, element, document, previous in rows:
-                self._rows.setdefault((observed_at, sequence), {})[element] = (document, previous)
+        if walk.added and walk.chain.previous is not None:
+            stretch = _Stretch(self._observer_id, *walk.added, len(walk.chain.state))
+            self._batch.touch(stretch, walk.chain.previous.position)
 
 
 class _Stretch(NamedTuple):
@@ -523,13 +452,13 @@ class _Stretch(NamedTuple):
         before = places.pop(0) if places and places[0] <= self.first else BEFORE_ALL
         after = places[-1] if places and places[-1] > self.last else AFTER_ALL
         values = _between(self.observer_id, before, after)
-        rows = [(Position(at, sequence), count) for at, sequence, count in connection.execute(_COUNT_CHANGES, values)]
+        rows = fetched(connection, _COUNT_CHANGES, values)
         long: list[Position] = []
         start, length = before, 0
         waiting = iter([*places, AFTER_ALL])
         end = next(waiting)
-        for position, count in rows:
-            while position > end:
+        for at, sequence, count in rows:
+            while (at, sequence) > end:
                 start, end, length = end, next(waiting), 0
             length += count
             if length > 2 * max(KEYFRAME_FLOOR, self.live) and start not in long[-1:]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
+from peerstore.answers import EndReason
 from peerstore.coverage import Scope
 from peerstore.dictionary import Dictionary
-from peerstore.model import ElementKind, EndReason
+from peerstore.model import ElementKind
 from peerstore.times import EARLIEST, LATEST
 from peerstore.walk import Moment, Walk
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-import msgspec
 from sqlalchemy.engine import URL
 from sqlalchemy.engine import Connection as DatabaseConnection
 
 from peerstore import inventory, schema
+from peerstore.answers import (
+    AttributeChange,
+    Change,
+    ConnectionSession,
+    Difference,
+    KnownPeer,
+    ObserverSummary,
+    Reject,
+    Session,
+)
+from peerstore.batches import Batch, Envelope, Given, batched
 from peerstore.coverage import Scope
 from peerstore.database import Database
 from peerstore.dictionary import Dictionary, observer_ids
@@ -25,56 +33,13 @@ from peerstore.ditto import canonical_peer_key
 from peerstore.envelope import ObservationReader
 from peerstore.errors import InputError, QuestionError
 from peerstore.history import Question, attribute_changes, known_peers, presence_over
-from peerstore.model import (
-    AttributeChange,
-    Change,
-    Connection,
-    ConnectionSession,
-    Difference,
-    KnownPeer,
-    Observation,
-    ObserverSummary,
-    Recorded,
-    Reject,
-    Session,
-    Summary,
-)
+from peerstore.model import Connection, Recorded, Summary
 from peerstore.ndjson import Line
 from peerstore.presence import Presence, difference, presence_at
 from peerstore.recording import Recorder, Refused
 from peerstore.sessions import Sessions, Stay
 from peerstore.times import duration_micros, instant, iso, micros
 from peerstore.verification import Verification, verify
-
-Envelope = Mapping[str, Any] | bytes | str
-_BATCH_SIZE = 1_000
-_BATCH_BYTES = 40_000_000
-_BATCH_SECONDS = 0.5
-
-
-class Given(msgspec.Struct, gc=False):
-    """An observation as it was given, and where it stood."""
-
-    source: str
-    line: int
-    content: Envelope
-    complete: bool = True
-
-    def raw(self) -> bytes:
-        """What is kept if it is refused."""
-        if isinstance(self.content, bytes):
-            return self.content
-        if isinstance(self.content, str):
-            return self.content.encode("utf-8", errors="backslashreplace")
-        return json.dumps(self.content, default=str).encode("utf-8", errors="backslashreplace")
-
-
-class Batch(NamedTuple):
-    """What is recorded in one transaction: observations, what each was ``given`` as, and what could not be read."""
-
-    given: list[Given]
-    observations: list[Observation]
-    refused: list[Refused]
 
 
 class PeerStore:
@@ -138,7 +103,8 @@ class PeerStore:
         with self._reading:
             observation = self._reader.read(envelope)
         given = Given("record", 0, {**envelope, "observed_at": iso(observed_at)})
-        [result] = self._record(Batch([given], [observation], []))
+        batch = Batch([given], [observation], [])
+        [result] = self._recorder.record(batch.observations, batch.with_conflicts)
         return result
 
     def record_many(self, observations: Iterable[Envelope]) -> Summary:
@@ -149,8 +115,8 @@ class PeerStore:
         """
         given = (Given("record_many", number, content) for number, content in enumerate(observations, 1))
         summary = Summary()
-        for batch in self._batches(given):
-            self._add(summary, batch)
+        for waiting in batched(given):
+            self._add(summary, self._read(waiting))
         return summary
 
     def record_lines(
@@ -169,7 +135,8 @@ class PeerStore:
         """
         summary = Summary()
         with self._reading_with(observer, max_silence, stamp):
-            batch = self._read(Given(line.source, line.number, line.content, line.complete) for line in lines)
+            given = (Given(line.source, line.number, line.content, line.complete) for line in lines)
+            batch = Batch.read(given, self._reader.read)
         refusals = self._add(summary, batch)
         if on_refused is not None:
             for each in refusals:
@@ -192,52 +159,13 @@ class PeerStore:
             finally:
                 self._reader.observer = self._reader.max_silence = self._reader.stamp = None
 
-    def _batches(self, given: Iterable[Given]) -> Iterator[Batch]:
-        waiting: list[Given] = []
-        weight, begun = 0, time.monotonic()
-        for each in given:
-            waiting.append(each)
-            weight += len(each.content)
-            full = len(waiting) >= _BATCH_SIZE or weight > _BATCH_BYTES
-            if full or time.monotonic() - begun > _BATCH_SECONDS:
-                with self._reading:
-                    batch = self._read(waiting)
-                yield batch
-                waiting, weight, begun = [], 0, time.monotonic()
-        if waiting:
-            with self._reading:
-                batch = self._read(waiting)
-            yield batch
-
     def _read(self, given: Iterable[Given]) -> Batch:
-        batch = Batch([], [], [])
-        for each in given:
-            try:
-                if not each.complete:
-                    raise InputError("the line is longer than the limit: only its beginning was kept")
-                observation = self._reader.read(each.content)
-            except InputError as error:
-                refused = Refused("rejected", each.source, each.line, str(error), each.raw(), each.complete)
-                batch.refused.append(refused)
-            else:
-                batch.given.append(each)
-                batch.observations.append(observation)
-        return batch
-
-    def _record(self, batch: Batch, settled: Collection[int] = ()) -> list[Recorded]:
-        before = len(batch.refused)
-
-        def refusals(results: Iterable[Recorded]) -> list[Refused]:
-            del batch.refused[before:]  # a transaction that is run again finds its conflicts again
-            conflicts = [number for number, result in enumerate(results) if result.status == "conflict"]
-            batch.refused.extend(_conflict(batch.given[number], batch.observations[number]) for number in conflicts)
-            return batch.refused
-
-        return self._recorder.record(batch.observations, refusals, list(settled))
+        with self._reading:
+            return Batch.read(given, self._reader.read)
 
     def _add(self, summary: Summary, batch: Batch, settled: Collection[int] = ()) -> list[Refused]:
         """Record a batch, and count what became of it; what was refused."""
-        results = self._record(batch, settled)
+        results = self._recorder.record(batch.observations, batch.with_conflicts, list(settled))
         counts = Counter(result.status for result in results)
         summary.recorded += counts["recorded"]
         summary.duplicates += counts["duplicate"]
@@ -259,7 +187,8 @@ class PeerStore:
     ) -> Summary:
         """Try again to record what could not be read: after an update of peerstore, or with what it lacked.
 
-        ``observer``, ``max_silence`` and ``stamp`` are as in :meth:`record_lines`. What succeeds is no longer kept aside.
+        ``observer``, ``max_silence`` and ``stamp`` are as in :meth:`record_lines`. What succeeds is no longer kept
+        aside.
         """
         summary = Summary()
         with self._database.reading() as connection:
@@ -267,7 +196,7 @@ class PeerStore:
         for reject in kept:
             given = Given(reject.source, reject.line, reject.content, reject.complete)
             with self._reading_with(observer, max_silence, stamp):
-                batch = self._read([given])
+                batch = Batch.read([given], self._reader.read)
             if batch.observations:
                 self._add(summary, batch, [reject.id])
             else:
@@ -304,7 +233,7 @@ class PeerStore:
         known_at: datetime | None = None,
         max_silence: timedelta | float | None = None,
     ) -> Difference:
-        """What is different at ``until`` from what was at ``since``: see :class:`~peerstore.model.Difference`."""
+        """What is different at ``until`` from what was at ``since``: see :class:`~peerstore.answers.Difference`."""
         moments = micros(since), micros(until)
         with self._asking(observer, known_at, max_silence) as (connection, scope):
             return difference(connection, self._dictionary, scope, *moments)
@@ -480,14 +409,6 @@ def _parsed(graph: bytes | str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InputError("a presence graph is a JSON object, and this text holds something else")
     return value
-
-
-def _conflict(given: Given, observation: Observation) -> Refused:
-    reason = (
-        f"another graph stands recorded for observer {observation.observer} at {iso(observation.observed_at)},"
-        f" sequence {observation.sequence}: the first one stays"
-    )
-    return Refused("conflict", given.source, given.line, reason, given.raw())
 
 
 def _window(since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:

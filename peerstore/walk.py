@@ -20,11 +20,11 @@ from typing import Literal, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from peerstore.answers import EndReason
 from peerstore.coverage import Scope, is_watching, last_watching, spans
 from peerstore.dictionary import Dictionary
 from peerstore.keyframes import State
 from peerstore.merging import Holders
-from peerstore.model import EndReason
 from peerstore.presence import version_begin, views_at
 from peerstore.states import Logged, Position, at_end_of, last_graph, last_logged, state_at
 from peerstore.tables import element_change, observation_log

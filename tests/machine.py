@@ -12,7 +12,8 @@ import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 import peerstore
-from peerstore.model import AttributeChange, Change, Connection, ConnectionSession, Session
+from peerstore.answers import AttributeChange, Change, ConnectionSession, Session
+from peerstore.model import Connection
 from peerstore.times import instant, iso, micros
 from tests.conftest import drop_url, fresh_url
 from tests.model import FOREVER, MISSING, Event, Graph, Link, Model, Moment, Said, Span, Thing, View, freeze

@@ -12,9 +12,9 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from peerstore import coverage, history, keyframes, presence, recording, states
+from peerstore.answers import Change
 from peerstore.chain import Chain
 from peerstore.merging import Holders
-from peerstore.model import Change
 from peerstore.recording import Recorder
 from peerstore.sessions import Sessions
 from peerstore.store import PeerStore

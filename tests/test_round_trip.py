@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import peerstore
@@ -34,7 +34,10 @@ def test_a_rendered_graph_recorded_again_is_a_duplicate(
     store: peerstore.PeerStore, graph: dict[str, Any], shape: Literal["raw-v3", "js-5"]
 ) -> None:
     observer = f"observer {next(NUMBERS)}"
-    assert store.record(graph, AT, observer=observer).status == "recorded"
+    try:
+        assert store.record(graph, AT, observer=observer).status == "recorded"
+    except peerstore.InvalidGraph:
+        reject()  # some generated graphs contradict themselves
     rendered = store.presence_at(AT, observer=observer).to_ditto(shape)
     assert store.record(rendered, AT, observer=observer).status == "duplicate"
     assert store.record(json.dumps(rendered).encode(), AT, observer=observer).status == "duplicate"
@@ -43,7 +46,10 @@ def test_a_rendered_graph_recorded_again_is_a_duplicate(
 @given(graph=graphs())
 def test_a_presence_is_json(store: peerstore.PeerStore, graph: dict[str, Any]) -> None:
     observer = f"observer {next(NUMBERS)}"
-    store.record(graph, AT, observer=observer)
+    try:
+        store.record(graph, AT, observer=observer)
+    except peerstore.InvalidGraph:
+        reject()
     presence = store.presence_at(AT, observer=observer)
     assert json.loads(json.dumps(presence.to_dict())) == presence.to_dict()
     assert set(presence.to_networkx().nodes) >= set(presence.peers)

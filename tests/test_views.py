@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -97,12 +98,13 @@ def presences(store: peerstore.PeerStore, observer: str) -> list[peerstore.Prese
     return list(store.presence_over(instant(START - STEP), instant(END), observer=observer))
 
 
-def recorded(url: str, envelopes: list[Envelope]) -> peerstore.PeerStore:
+@contextmanager
+def recorded(url: str, envelopes: list[Envelope]) -> Iterator[peerstore.PeerStore]:
     """A store that holds just these."""
     emptied(url)
-    store = peerstore.open(url)
-    store.record_many(map(line, envelopes))
-    return store
+    with peerstore.open(url) as store:
+        store.record_many(map(line, envelopes))
+        yield store
 
 
 @FEW

@@ -12,14 +12,14 @@ from click.shell_completion import get_completion_class
 import peerstore
 from peerstore.cli.options import database, database_option_again, open_store
 from peerstore.cli.output import print_document, safe
-from peerstore.cli.people import print_facts
+from peerstore.cli.people import print_facts, show_time
 from peerstore.cli.program import REFUSED, main
-from peerstore.database import database_url, redacted
+from peerstore.times import instant, parse_iso
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-@main.command()
+@main.command(short_help="Bring a database to this version's schema, or make a new one.")
 @database_option_again
 def upgrade() -> None:
     """Bring a database to the schema of this version of peerstore, or make a new one.
@@ -29,6 +29,8 @@ def upgrade() -> None:
       peerstore upgrade
       peerstore --db mesh.db upgrade
     """
+    from peerstore.database import database_url, redacted
+
     before, after = peerstore.upgrade(database())
     where = safe(redacted(database_url(database())))
     if before is None:
@@ -39,7 +41,7 @@ def upgrade() -> None:
         sys.stdout.write(f"{where} is upgraded from revision {before} to {after}\n")
 
 
-@main.command()
+@main.command(short_help="Show what the database is and holds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @database_option_again
 def status(as_json: bool) -> None:
@@ -55,10 +57,10 @@ def status(as_json: bool) -> None:
     if as_json:
         print_document(values)
     else:
-        print_facts((name.replace("_", " "), _shown(value)) for name, value in values.items())
+        print_facts((name.replace("_", " "), _shown(name, value)) for name, value in values.items())
 
 
-@main.command()
+@main.command(short_help="Check that the database is whole.")
 @click.option("--quick", is_flag=True, help="Leave out what must read every row.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @database_option_again
@@ -78,13 +80,14 @@ def verify(ctx: click.Context, quick: bool, as_json: bool) -> None:
     else:
         for finding in verification.findings:
             sys.stdout.write(f"{safe(finding)}\n")
-        checked = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in verification.checked.items())
-        sys.stdout.write(f"{'ok' if verification.ok else 'NOT OK'}: checked {checked}\n")
+        counted = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in verification.checked.items())
+        checked = f"checked {counted}" if counted else "no row was checked" + (" (--quick)" if quick else "")
+        sys.stdout.write(f"{'ok' if verification.ok else 'NOT OK'}: {checked}\n")
     if not verification.ok:
         ctx.exit(REFUSED)
 
 
-@main.command()
+@main.command(short_help="Print what makes a shell complete commands and options.")
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 def completion(shell: str | None) -> None:
     """Print what makes a shell complete peerstore's commands and options (by default, the shell you use).
@@ -102,7 +105,11 @@ def completion(shell: str | None) -> None:
         sys.stdout.write(kind(main, {}, "peerstore", "_PEERSTORE_COMPLETE").source() + "\n")
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{safe(str(name))} {_shown(part)}" for name, part in value.items())
+        return ", ".join(f"{safe(str(part))} {safe(str(setting))}" for part, setting in value.items())
+    if name.endswith("_at") and isinstance(value, str):
+        return show_time(instant(parse_iso(value)))
+    if name == "bytes" and isinstance(value, int):
+        return f"{value} ({value / 1_000_000:.1f} MB)"
     return "" if value is None else safe(str(value))

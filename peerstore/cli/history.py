@@ -7,12 +7,13 @@ from typing import get_args
 
 import click
 
+from peerstore.answers import AttributeChange, Change, ChangeKind, ConnectionSession, Session
 from peerstore.cli.moments import CONNECTION_FIELDS, connection_columns, unwatched, warn_of_old_states
 from peerstore.cli.options import (
-    DURATION,
     at_option,
     find_observer,
     find_peer,
+    grace_option,
     open_store,
     output_options,
     peer_argument,
@@ -21,22 +22,26 @@ from peerstore.cli.options import (
 )
 from peerstore.cli.output import Format
 from peerstore.cli.people import (
+    IF_TOLD,
     Column,
     Listing,
     Names,
     print_listing,
+    show_edit,
     show_text,
     show_time,
     show_value,
 )
 from peerstore.cli.program import main
-from peerstore.model import AttributeChange, Change, ChangeKind, Connection, ConnectionSession, Session
+from peerstore.model import Connection
 from peerstore.times import format_duration
 
+OF_OBSERVERS = ("observer_started", "observer_stopped")
+ROOM_FOR_A_KIND, ROOM_FOR_A_REMARK = len("disconnected"), len("across absence")
 _SPAN = ("start", "end", "duration_seconds", "end_reason", "gaps", "observer")
 
 
-@main.command()
+@main.command(short_help="List everything that changed, in the order of time.")
 @peer_argument
 @click.option(
     "--kind",
@@ -81,7 +86,7 @@ def changes(
         print_listing(found, CHANGES, format, store)
 
 
-@main.command()
+@main.command(short_help="List how the attributes of peers changed.")
 @peer_argument
 @window_options
 @output_options
@@ -116,11 +121,9 @@ def metadata(
         print_listing(found, ATTRIBUTE_CHANGES, format, store)
 
 
-@main.command()
+@main.command(short_help="List when peers were present without a break.")
 @peer_argument
-@click.option(
-    "--grace", type=DURATION, metavar="DURATION", default="0", help="Join what is parted by gaps shorter than this."
-)
+@grace_option
 @click.option("--connections", is_flag=True, help="The sessions of connections instead of those of peers.")
 @window_options
 @output_options
@@ -172,10 +175,11 @@ def sessions(
             print_listing(found, SESSIONS, format, store)
 
 
-@main.command()
+@main.command(short_help="List when connections held, or those of one moment.")
 @peer_argument
 @click.argument("other", required=False)
 @at_option
+@grace_option
 @window_options
 @output_options
 @view_options
@@ -184,6 +188,7 @@ def connections(
     peer: str | None,
     other: str | None,
     moment: datetime | None,
+    grace: timedelta,
     since: datetime | None,
     until: datetime | None,
     format: Format | None,
@@ -199,11 +204,11 @@ def connections(
     Examples:
       peerstore connections
       peerstore connections sim-till-4 --since 2026-07-08T08:00:00Z --until 2026-07-08T10:00:00Z
-      peerstore connections sim-till-1 sim-till-2
+      peerstore connections sim-till-1 sim-till-2 --grace 60s
       peerstore connections --at 2026-07-08T14:03:30Z
     """
-    if moment is not None and (since is not None or until is not None):
-        raise click.UsageError("give either --at for one moment, or --since and --until for a window")
+    if moment is not None and (since is not None or until is not None or grace):
+        raise click.UsageError("give either --at for one moment, or --since, --until and --grace for a window")
     with open_store() as store:
         key, far = find_peer(store, peer), find_peer(store, other)
         watcher = find_observer(store, observer)
@@ -214,6 +219,7 @@ def connections(
                 since=since,
                 until=until,
                 observer=watcher,
+                grace=grace,
                 known_at=known_at,
                 max_silence=max_silence,
             )
@@ -232,57 +238,59 @@ def connections(
 
 def _change_columns(names: Names) -> list[Column[Change]]:
     def subject(change: Change) -> str:
-        return names.connection(change.connection) if change.connection else names.name(change.peer_key)
+        if change.connection:
+            return names.connection(change.connection)
+        return names.name(change.observer if change.kind in OF_OBSERVERS else change.peer_key)
 
     def what(change: Change) -> str:
         if change.kind == "changed":
-            return f"{show_text(change.path)}: {show_value(change.before)} -> {show_value(change.after)}"
+            return show_edit(change.path, change.before, change.after)
         return show_text(change.connection.type) if change.connection else show_text(change.reason)
 
     return [
-        Column("time", lambda change: show_time(change.observed_at), rigid=True),
-        Column("change", lambda change: change.kind.replace("_", " ")),
-        Column("of", subject),
-        Column("what", what),
-        Column("remarks", _remarks, 2),
-        Column("observer", lambda change: names.name(change.observer), 1),
+        Column("time", lambda change: show_time(change.observed_at), keep="whole"),
+        Column("change", lambda change: change.kind.replace("_", " "), keep="both", least=ROOM_FOR_A_KIND),
+        Column("of", subject, keep="both", readable=24),
+        Column("what", what, keep="both", readable=32),
+        Column("remarks", _remarks, IF_TOLD, least=ROOM_FOR_A_REMARK),
+        Column("observer", lambda change: names.name(change.observer), 1, keep="both"),
     ]
 
 
 def _attribute_columns(names: Names) -> list[Column[AttributeChange]]:
     return [
-        Column("time", lambda change: show_time(change.observed_at), rigid=True),
-        Column("peer", lambda change: names.name(change.peer_key)),
-        Column("path", lambda change: show_text(change.path)),
+        Column("time", lambda change: show_time(change.observed_at), keep="whole"),
+        Column("peer", lambda change: names.name(change.peer_key), keep="both"),
+        Column("path", lambda change: show_text(change.path), keep="end"),
         Column("before", lambda change: show_value(change.before)),
         Column("after", lambda change: show_value(change.after)),
-        Column("remarks", _remarks, 1),
+        Column("remarks", _remarks, IF_TOLD, least=ROOM_FOR_A_REMARK),
     ]
 
 
 def _session_columns(names: Names) -> list[Column[Session]]:
     return [
-        Column("peer", lambda session: names.name(session.peer_key)),
-        Column("start", lambda session: show_time(session.start), rigid=True),
-        Column("end", lambda session: show_time(session.end), rigid=True),
-        Column("lasted", _lasted, rigid=True),
-        Column("ended by", lambda session: show_text(session.end_reason)),
-        Column("gaps", lambda session: str(session.gaps or ""), 2),
-        Column("observer", lambda session: names.name(session.observer), 1),
+        Column("peer", lambda session: names.name(session.peer_key), keep="both"),
+        Column("start", lambda session: show_time(session.start), keep="whole"),
+        Column("end", lambda session: show_time(session.end), keep="whole"),
+        Column("lasted", _lasted, 1, keep="whole"),
+        Column("ended by", lambda session: show_text(session.end_reason), keep="whole"),
+        Column("gaps", lambda session: str(session.gaps or ""), 3),
+        Column("observer", lambda session: names.name(session.observer), 2, keep="both"),
     ]
 
 
 def _connection_session_columns(names: Names) -> list[Column[ConnectionSession]]:
     return [
-        Column("peer", lambda session: names.name(session.connection.peer1)),
-        Column("other", lambda session: names.name(session.connection.peer2)),
-        Column("type", lambda session: show_text(session.connection.type)),
-        Column("start", lambda session: show_time(session.start), rigid=True),
-        Column("end", lambda session: show_time(session.end), rigid=True),
-        Column("lasted", _lasted, 1, rigid=True),
-        Column("ended by", lambda session: show_text(session.end_reason), 2),
+        Column("peer", lambda session: names.name(session.connection.peer1), keep="both", least=6),
+        Column("other", lambda session: names.name(session.connection.peer2), keep="both", least=6),
+        Column("type", lambda session: show_text(session.connection.type), 1),
+        Column("start", lambda session: show_time(session.start), keep="whole"),
+        Column("end", lambda session: show_time(session.end), keep="whole"),
+        Column("lasted", _lasted, 2, keep="whole"),
+        Column("ended by", lambda session: show_text(session.end_reason), IF_TOLD, keep="whole"),
         Column("gaps", lambda session: str(session.gaps or ""), 3),
-        Column("id", lambda session: show_text(session.connection.id), 4),
+        Column("id", lambda session: show_text(session.connection.id), 4, keep="both", readable=24),
     ]
 
 

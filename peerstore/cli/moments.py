@@ -5,27 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from peerstore.answers import Difference
 from peerstore.cli.options import MOMENT, TimeCommand, find_observer, open_store, output_options, view_options
 from peerstore.cli.output import Format, Row, print_document, print_rows
 from peerstore.cli.people import (
+    IF_TOLD,
     Column,
     Names,
     plural,
     print_table,
     print_title,
+    show_edit,
     show_text,
     show_time,
     show_truth,
     show_value,
 )
 from peerstore.cli.program import main
-from peerstore.model import Connection, Difference, ObserverState, Peer
-from peerstore.presence import Presence
+from peerstore.model import Connection, ObserverState, Peer
 from peerstore.times import format_duration
+
+if TYPE_CHECKING:
+    from peerstore.presence import Presence
 
 SHOWN_OLD_STATES = 3
 LONG_AGO = timedelta(days=1)
@@ -41,12 +46,13 @@ AT_FIELDS = (
 DIFF_FIELDS = ("kind", *PEER_FIELDS, *CONNECTION_FIELDS, "seen_by", "path", "before", "after")
 
 
-@main.command(cls=TimeCommand)
+@main.command(cls=TimeCommand, short_help="Show who was present at TIME, and who was watching.")
 @click.argument("time", type=MOMENT)
 @click.option(
     "--ditto",
     type=click.Choice(["raw-v3", "js-5"]),
-    help="The graph as the Ditto SDK would have delivered it to one observer (see --observer).",
+    help="The graph as the Ditto SDK would have delivered it to one observer (see --observer), as JSON of its own: "
+    "not with --json, --ndjson or --csv.",
 )
 @output_options
 @view_options
@@ -70,6 +76,8 @@ def at(
       peerstore at 2026-07-08T14:03:30Z --observer sim-kitchen-1 --json
       peerstore at 2026-07-08T14:03:30Z --observer sim-kitchen-1 --ditto js-5
     """
+    if ditto and format:
+        raise click.UsageError(f"--ditto gives the JSON of the Ditto SDK, and --{format} that of peerstore: choose one")
     with open_store() as store:
         presence = store.presence_at(
             time, observer=find_observer(store, observer), known_at=known_at, max_silence=max_silence
@@ -123,27 +131,27 @@ def diff(
 def peer_columns(names: Names) -> list[Column[Peer]]:
     """The columns of a table of peers."""
     return [
-        Column("peer", lambda peer: names.key(peer.peer_key), rigid=True),
-        Column("name", lambda peer: show_text(peer.device_name)),
+        Column("peer", lambda peer: names.key(peer.peer_key), keep="whole"),
+        Column("name", lambda peer: show_text(peer.device_name), keep="both"),
         Column("os", lambda peer: show_text(peer.os), 2),
         Column("sdk", lambda peer: show_text(peer.sdk_version), 1),
         Column("cloud", lambda peer: show_truth(peer.is_connected_to_cloud)),
         Column("compatible", lambda peer: show_truth(peer.is_compatible), 3),
         Column("seen by", lambda peer: str(len(peer.seen_by)), 4),
-        Column("metadata", lambda peer: show_value(dict(peer.peer_metadata)) if peer.peer_metadata else "", 5),
+        Column("metadata", _metadata, 5, readable=24),
     ]
 
 
 def connection_columns(names: Names) -> list[Column[Connection]]:
     """The columns of a table of connections."""
     return [
-        Column("peer", lambda link: names.name(link.peer1)),
-        Column("other", lambda link: names.name(link.peer2)),
+        Column("peer", lambda link: names.name(link.peer1), keep="both"),
+        Column("other", lambda link: names.name(link.peer2), keep="both"),
         Column("type", lambda link: show_text(link.type)),
-        Column("listed by", lambda link: "both" if len(link.listed_by) == 2 else _ends(names, link), 2),
-        Column("seen by", lambda link: str(len(link.seen_by)), 3),
-        Column("id", lambda link: show_text(link.id), 1),
-        Column("remarks", lambda link: ", ".join(flag.replace("_", " ") for flag in link.flags), 4),
+        Column("listed by", lambda link: "both" if len(link.listed_by) == 2 else _ends(names, link), 1),
+        Column("seen by", lambda link: str(len(link.seen_by)), 2),
+        Column("id", lambda link: show_text(link.id), 3, keep="both", readable=24),
+        Column("remarks", lambda link: ", ".join(flag.replace("_", " ") for flag in link.flags), IF_TOLD),
     ]
 
 
@@ -175,6 +183,10 @@ def unwatched(moment: datetime, observers: tuple[ObserverState, ...], names: Nam
         f"nobody was watching at {show_time(moment)}{since}: the last observation before is that of "
         f"{names.name(state.observer)} at {show_time(last)}{age}; what came after it is unknown, not absent"
     )
+
+
+def _metadata(peer: Peer) -> str:
+    return show_value(dict(peer.peer_metadata)) if peer.peer_metadata else ""
 
 
 def _ends(names: Names, link: Connection) -> str:
@@ -223,7 +235,7 @@ def _print_difference(difference: Difference, names: Names) -> None:
             (
                 "changed",
                 names.name(each.peer_key),
-                f"{show_text(each.path)}: {show_value(each.before)} -> {show_value(each.after)}",
+                show_edit(each.path, each.before, each.after),
             )
             for each in difference.changed
         ),
@@ -232,8 +244,8 @@ def _print_difference(difference: Difference, names: Names) -> None:
         click.echo(f"nothing differs between {show_time(difference.since)} and {show_time(difference.until)}", err=True)
     columns: list[Column[tuple[str, str, str]]] = [
         Column("change", lambda row: row[0]),
-        Column("of", lambda row: row[1]),
-        Column("what", lambda row: row[2]),
+        Column("of", lambda row: row[1], keep="both"),
+        Column("what", lambda row: row[2], keep="both"),
     ]
     print_table(rows, columns)
 

@@ -91,6 +91,8 @@ def find_observer(store: PeerStore, name: str | None) -> str | None:
 
 
 def _note_database(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value == "":
+        raise click.UsageError("--db names no database: give a path or a SQLAlchemy URL")
     if value is not None:
         ctx.meta[_DATABASE] = value
 
@@ -121,6 +123,9 @@ max_silence_option = click.option(
 )
 since_option = click.option("--since", type=MOMENT, metavar="TIME", help="From this time on.")
 until_option = click.option("--until", type=MOMENT, metavar="TIME", help="Until before this time.")
+grace_option = click.option(
+    "--grace", type=DURATION, metavar="DURATION", default="0", help="Join what is parted by gaps shorter than this."
+)
 at_option = click.option("--at", "moment", type=MOMENT, metavar="TIME", help="At this time.")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from peerstore.answers import ConnectionSession, KnownPeer, ObserverSummary, Session
 from peerstore.cli.history import CONNECTION_SESSIONS, SESSIONS
 from peerstore.cli.moments import PEER_FIELDS
 from peerstore.cli.options import (
@@ -36,12 +37,12 @@ from peerstore.cli.people import (
 )
 from peerstore.cli.program import main
 from peerstore.errors import UnknownPeer
-from peerstore.model import ConnectionSession, KnownPeer, ObserverSummary, Session
 
 SHOWN_SESSIONS = 10
+UNKNOWN = "unknown"
 
 
-@main.command()
+@main.command(short_help="List every peer ever heard of.")
 @at_option
 @output_options
 @view_options
@@ -70,7 +71,7 @@ def peers(
         print_listing(found, PEERS, format, store)
 
 
-@main.command()
+@main.command(short_help="Show all that is known of one peer.")
 @click.argument("key")
 @output_options
 @view_options
@@ -112,7 +113,7 @@ def peer(
             _print_peer(known, found, links, Names(store))
 
 
-@main.command()
+@main.command(short_help="List who has recorded what it saw, and who is watching now.")
 @known_at_option
 @database_option_again
 @output_options
@@ -134,10 +135,10 @@ def _print_peer(known: KnownPeer, found: list[Session], links: list[ConnectionSe
         [
             ("peer key", safe(shown.peer_key)),
             ("device name", show_text(shown.device_name)),
-            ("os", show_text(shown.os)),
-            ("SDK version", show_text(shown.sdk_version)),
-            ("cloud link", show_truth(shown.is_connected_to_cloud)),
-            ("compatible", show_truth(shown.is_compatible)),
+            ("os", show_text(shown.os) or UNKNOWN),
+            ("SDK version", show_text(shown.sdk_version) or UNKNOWN),
+            ("cloud link", show_truth(shown.is_connected_to_cloud) or UNKNOWN),
+            ("compatible", show_truth(shown.is_compatible) or UNKNOWN),
             ("first seen", show_time(known.first_seen)),
             ("last seen", show_time(known.last_seen)),
             ("present now", show_truth(known.present)),
@@ -156,8 +157,8 @@ def _members(title: str, values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _print_last(title: str, items: list[Any], listing: Listing[Any], names: Names) -> None:
     if items:
-        which = "all" if len(items) <= SHOWN_SESSIONS else f"the last {SHOWN_SESSIONS} of"
-        print_title(f"{title}: {which} {len(items)}")
+        which = f"the last {SHOWN_SESSIONS} of " if len(items) > SHOWN_SESSIONS else ""
+        print_title(f"{title}: {which}{len(items)}")
         print_table(items[-SHOWN_SESSIONS:], listing.columns(names))
     else:
         sys.stdout.write(f"\nno {title}\n")
@@ -169,10 +170,10 @@ def _dicts(items: list[Session] | list[ConnectionSession]) -> list[dict[str, Any
 
 def _known_peer_columns(names: Names) -> list[Column[KnownPeer]]:
     return [
-        Column("peer", lambda known: names.key(known.peer.peer_key), rigid=True),
-        Column("name", lambda known: show_text(known.peer.device_name)),
-        Column("first seen", lambda known: show_time(known.first_seen), 1, rigid=True),
-        Column("last seen", lambda known: show_time(known.last_seen), rigid=True),
+        Column("peer", lambda known: names.key(known.peer.peer_key), keep="whole"),
+        Column("name", lambda known: show_text(known.peer.device_name), keep="both"),
+        Column("first seen", lambda known: show_time(known.first_seen), 1, keep="whole"),
+        Column("last seen", lambda known: show_time(known.last_seen), keep="whole"),
         Column("present", lambda known: show_truth(known.present)),
         Column("os", lambda known: show_text(known.peer.os), 3),
         Column("sdk", lambda known: show_text(known.peer.sdk_version), 2),
@@ -181,12 +182,12 @@ def _known_peer_columns(names: Names) -> list[Column[KnownPeer]]:
 
 def _observer_columns(names: Names) -> list[Column[ObserverSummary]]:
     return [
-        Column("observer", lambda summary: names.key(summary.observer), rigid=True),
-        Column("name", lambda summary: names.name(summary.observer)),
-        Column("first observation", lambda summary: show_time(summary.first_observed_at), 1, rigid=True),
-        Column("last observation", lambda summary: show_time(summary.last_observed_at), rigid=True),
-        Column("last recorded", lambda summary: show_time(summary.last_recorded_at), 2, rigid=True),
-        Column("number", lambda summary: str(summary.observations)),
+        Column("observer", lambda summary: names.key(summary.observer), keep="whole"),
+        Column("name", lambda summary: names.name(summary.observer), keep="both"),
+        Column("first observation", lambda summary: show_time(summary.first_observed_at), 1, keep="whole"),
+        Column("last observation", lambda summary: show_time(summary.last_observed_at), keep="whole"),
+        Column("last recorded", lambda summary: show_time(summary.last_recorded_at), 2, keep="whole"),
+        Column("observations", lambda summary: str(summary.observations)),
         Column("watching", lambda summary: show_truth(summary.watching)),
     ]
 

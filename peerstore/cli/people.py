@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import shutil
 import sys
+import unicodedata
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 import click
-from tabulate import tabulate
 
 from peerstore.canonical import ABSENT, dumps
 from peerstore.cli.output import Format, Item, print_rows, safe
@@ -26,12 +26,15 @@ from peerstore.times import iso
 if TYPE_CHECKING:
     from peerstore.store import PeerStore
 
-NARROWEST, WIDEST, UNKNOWN_WIDTH = 80, 160, 120
+NARROWEST, UNKNOWN_WIDTH = 80, 120
 SHORTEST_KEY = 14  # all keys of Ditto peers share their first ten characters
-READABLE_CELL = 24  # rather leave a column out than cut the others to less
+READABLE_CELL = 12  # rather leave a column out than cut the others to less
 SHORTEST_CELL = 8
-TITLE_PADDING = 2  # tabulate leaves at least this much beside a title
+LONGEST_VALUE = 40  # where a value stands within a sentence
+MOST_CHARACTERS = 4  # for each column of the screen: a pile of combining marks takes no room and no end
 ROWS_OF_A_TABLE = 1000
+IF_TOLD = -1
+"""The rank of a column that is left out where it is empty, but never for lack of room."""
 
 T = TypeVar("T")
 I = TypeVar("I", bound=Item)  # noqa: E741
@@ -40,13 +43,17 @@ I = TypeVar("I", bound=Item)  # noqa: E741
 class Column(NamedTuple, Generic[T]):
     """A column of a table; where the screen is narrow, that with the highest ``rank`` goes first.
 
-    A column of rank 0 always stays; any other is left out where it is empty. A ``rigid`` cell is never cut.
+    A column of rank 0 always stays; any other is left out where it is empty. ``keep`` says what stays of a cell that is
+    too long; of "both", the end more than the start: that is where names, ids and new values differ. Before a column is
+    left out, the others are cut to what is ``readable``; if nothing more can be left out, to ``least``.
     """
 
     title: str
     cell: Callable[[T], str]
     rank: int = 0
-    rigid: bool = False
+    keep: Literal["start", "both", "end", "whole"] = "start"
+    readable: int = READABLE_CELL
+    least: int = SHORTEST_CELL
 
 
 class Names:
@@ -110,7 +117,7 @@ def print_table(items: Iterable[T], columns: Sequence[Column[T]]) -> int:
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Names and values, one a line."""
-    sys.stdout.write(tabulate(list(facts), tablefmt="plain", disable_numparse=True) + "\n")
+    _print_lines(list(facts))
 
 
 def print_title(title: str) -> None:
@@ -129,6 +136,12 @@ def show_time(moment: datetime | None) -> str:
 def show_value(value: Any) -> str:
     """A JSON value, or a word for a missing one."""
     return "(absent)" if value is ABSENT else safe(dumps(value))
+
+
+def show_edit(path: Any, before: Any, after: Any) -> str:
+    """An attribute's old and new value, short enough for both to be seen."""
+    shown = (_cut(show_value(value), LONGEST_VALUE, "both") for value in (before, after))
+    return f"{show_text(path)}: {' -> '.join(shown)}"
 
 
 def show_text(value: Any) -> str:
@@ -164,38 +177,54 @@ def _parts(items: Iterable[T]) -> Iterator[list[T]]:
 def _print_part(rows: list[list[str]], columns: Sequence[Column[T]]) -> None:
     told = [index for index, column in enumerate(columns) if not column.rank or any(row[index] for row in rows)]
     kept, widths = _fitted(told, columns, _widths(rows, columns))
-    cells = [[_cut(row[index], widths[index]) for index in kept] for row in rows]
-    titles = [columns[index].title for index in kept]
-    sys.stdout.write(tabulate(cells, titles, tablefmt="simple", disable_numparse=True) + "\n")
+    cells = [[_cut(row[index], widths[index], columns[index].keep) for index in kept] for row in rows]
+    rule = ["-" * widths[index] for index in kept]
+    _print_lines([[columns[index].title for index in kept], rule, *cells])
+
+
+def _print_lines(lines: Sequence[Sequence[str]]) -> None:
+    """Cells beside each other, each column as wide as its widest cell, and nothing behind the last one."""
+    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (cell + " " * (width - display_width(cell)) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
 
 def _widths(rows: list[list[str]], columns: Sequence[Column[T]]) -> list[int]:
-    titles = [len(column.title) + TITLE_PADDING for column in columns]
-    return [max(titles[index], *(len(row[index]) for row in rows)) for index in range(len(columns))]
+    return [
+        max(len(column.title), *(display_width(row[index]) for row in rows)) for index, column in enumerate(columns)
+    ]
 
 
 def _fitted(told: list[int], columns: Sequence[Column[T]], widths: list[int]) -> tuple[list[int], list[int]]:
     """Which of the columns that tell something stay, and how wide each may be, so that the table fits the screen."""
-    screen = min(max(shutil.get_terminal_size((UNKNOWN_WIDTH, 24)).columns, NARROWEST), WIDEST)
+    screen = max(shutil.get_terminal_size((UNKNOWN_WIDTH, 24)).columns, NARROWEST)
     kept = list(told)
-    readable = _least(columns, widths, READABLE_CELL)
-    while _total(readable[index] for index in kept) > screen and any(columns[index].rank for index in kept):
+    readable, least = (
+        [_narrowed(*each) for each in zip(columns, widths, rooms, strict=True)]
+        for rooms in ([max(column.readable, column.least) for column in columns], [column.least for column in columns])
+    )
+    while _total(readable[index] for index in kept) > screen and any(columns[index].rank > 0 for index in kept):
         kept.remove(max(kept, key=lambda index: columns[index].rank))
-    least, widths = _least(columns, widths, SHORTEST_CELL), list(widths)
-    while _total(widths[index] for index in kept) > screen:
-        widest = max(kept, key=lambda index: widths[index] - least[index])
-        if widths[widest] == least[widest]:
-            break
-        widths[widest] -= 1
+    for floor in (readable, least):
+        widths = _shrunk(kept, widths, floor, screen)
     return kept, widths
 
 
-def _least(columns: Sequence[Column[T]], widths: list[int], cell: int) -> list[int]:
-    """How narrow each column may become, if a cell may be cut to so many characters."""
-    return [
-        width if column.rigid else min(width, max(cell, len(column.title) + TITLE_PADDING))
-        for column, width in zip(columns, widths, strict=True)
-    ]
+def _shrunk(kept: list[int], widths: list[int], floor: list[int], screen: int) -> list[int]:
+    """The widths after the widest columns have given what does not fit, none more than to its floor."""
+    widths = list(widths)
+    while _total(widths[index] for index in kept) > screen:
+        giving = [index for index in kept if widths[index] > floor[index]]
+        if not giving:
+            break
+        widths[max(giving, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _narrowed(column: Column[T], width: int, room: int) -> int:
+    """How narrow a column of this width may become, if its cells may be cut to so much room."""
+    return width if column.keep == "whole" else min(width, max(room, len(column.title)))
 
 
 def _total(widths: Iterable[int]) -> int:
@@ -203,5 +232,40 @@ def _total(widths: Iterable[int]) -> int:
     return sum(listed) + 2 * (len(listed) - 1)
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def display_width(text: str) -> int:
+    """How many columns of a terminal a text takes: Chinese, Japanese, Korean and emoji take two a character.
+
+    >>> display_width("till"), display_width("厨房"), display_width("e\u0301"), display_width("🍕")
+    (4, 4, 1, 2)
+    """
+    return len(text) if text.isascii() else sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _cut(text: str, room: int, keep: str) -> str:
+    r"""As much of a text as there is room for.
+
+    >>> [_cut("/peer_metadata/role", 11, keep) for keep in ("start", "both", "end")]
+    ['/peer_meta…', '/pe…ta/role', '…adata/role']
+    >>> _cut("厨房のディスプレイ", 8, "start")
+    '厨房の…'
+    """
+    if keep == "whole" or (display_width(text) <= room and len(text) <= MOST_CHARACTERS * room):
+        return text
+    start = {"start": room - 1, "both": room // 3, "end": 0}[keep]
+    return f"{_beginning(text, start)}…{_beginning(text[::-1], room - 1 - start)[::-1]}"
+
+
+def _beginning(text: str, room: int) -> str:
+    taken, end = 0, 0
+    for character in text[: MOST_CHARACTERS * room]:
+        taken += _character_width(character)
+        if taken > room:
+            break
+        end += 1
+    return text[:end]

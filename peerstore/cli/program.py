@@ -17,7 +17,7 @@ import click
 import peerstore
 from peerstore.cli.options import database_option
 from peerstore.cli.output import safe
-from peerstore.errors import DatabaseError, DatabaseMissing, InputError, PeerstoreError, QuestionError
+from peerstore.errors import DatabaseError, InputError, PeerstoreError, QuestionError
 
 OK, REFUSED, WRONG_USAGE, NO_DATABASE, INTERRUPTED, READER_GONE = 0, 1, 2, 3, 130, 141
 
@@ -28,12 +28,10 @@ class Failure(click.ClickException):
     def __init__(self, error: PeerstoreError | OSError) -> None:
         super().__init__(str(error))
         self.exit_code = _exit_code(error)  # type: ignore[misc]
-        self.hint = "`peerstore record FILE` makes one" if isinstance(error, DatabaseMissing) else ""
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it, without what could steer the terminal."""
-        hint = f" ({self.hint})" if self.hint and "peerstore record" not in self.message else ""
-        click.echo(f"Error: {safe(self.message)}{hint}", file=file or sys.stderr)
+        click.echo(f"Error: {safe(self.message)}", file=file or sys.stderr)
 
 
 class Program(click.Group):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from peerstore.cli.options import DURATION, MOMENT, database_option_again, open_store
+from peerstore.cli.options import DURATION, MOMENT, Command, database_option_again, open_store
 from peerstore.cli.output import print_document, safe
 from peerstore.cli.program import REFUSED, main
 from peerstore.errors import InputError, PeerstoreError
@@ -61,16 +61,28 @@ class Outcome:
             setattr(self.total, each.name, getattr(self.total, each.name) + getattr(summary, each.name))
 
 
-@main.command()
+def declaring_options(command: Command) -> Command:
+    """``--observer``, ``--max-silence`` and ``--at`` (as ``stamp``): what is declared for lines that do not say it."""
+    options = (
+        click.option("--observer", metavar="KEY", help="Who recorded the lines that do not say it."),
+        click.option(
+            "--max-silence",
+            type=DURATION,
+            metavar="DURATION",
+            help="Declare, for lines that do not, how long their observer may be silent before it counts as gone.",
+        ),
+        click.option(
+            "--at", "stamp", type=MOMENT, metavar="TIME", help="Stamp bare graphs, and only those, with this time."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command(short_help="Record observations, one a line, from files or a pipe.")
 @click.argument("files", nargs=-1, metavar="[FILE ...|-]")
-@click.option("--observer", metavar="KEY", help="Who recorded the lines that do not say it.")
-@click.option(
-    "--max-silence",
-    type=DURATION,
-    metavar="DURATION",
-    help="Declare, for lines that do not, how long their observer may be silent before it counts as gone.",
-)
-@click.option("--at", "stamp", type=MOMENT, metavar="TIME", help="Stamp bare graphs, and only those, with this time.")
+@declaring_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON summary.")
 @database_option_again
 @click.pass_context
@@ -128,6 +140,8 @@ def _standard_input() -> tuple[str, ...]:
 
 def _check_readable(name: str) -> None:
     """Find a misspelt name before anything is recorded; a pipe must not be opened twice."""
+    if not name:
+        raise click.UsageError("an empty name is no file's: name the files to record, or - for standard input")
     path = Path(name)
     try:
         probe = name != "-" and (path.is_file() or path.is_dir() or not path.exists())

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timedelta
 
 import click
 
+from peerstore.answers import Reject
 from peerstore.cli.options import database_option_again, open_store, output_options
 from peerstore.cli.output import Format, print_document, print_rows, safe
-from peerstore.cli.people import Column, Listing, Names, print_facts, print_listing, show_text, show_time, show_truth
+from peerstore.cli.people import (
+    Column,
+    Listing,
+    Names,
+    plural,
+    print_facts,
+    print_listing,
+    show_text,
+    show_time,
+    show_truth,
+)
 from peerstore.cli.program import REFUSED, main
-from peerstore.cli.record import print_summary
+from peerstore.cli.record import declaring_options, print_summary
 from peerstore.errors import QuestionError
-from peerstore.model import Reject
 
 
 class ListByDefault(click.Group):
@@ -20,26 +31,27 @@ class ListByDefault(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put in the command that was left out."""
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
 
-@main.group(cls=ListByDefault)
+@main.group(cls=ListByDefault, short_help="List, show, retry or drop what was refused.")
 def rejects() -> None:
-    """List, show or retry what was refused: lines that could not be read, and conflicts.
+    """List, show, retry or drop what was refused: lines that could not be read, and conflicts.
 
-    Nothing given is lost: what is refused is kept aside, whole, with the reason.
+    Nothing given is lost: what is refused is kept aside, whole, with the reason, until it is recorded or dropped.
 
     \b
     Examples:
       peerstore rejects
       peerstore rejects show 1
       peerstore rejects retry
+      peerstore rejects drop 1
     """
 
 
-@rejects.command("list")
+@rejects.command("list", short_help="List what was refused, and why (the default).")
 @output_options
 @database_option_again
 def list_rejects(format: Format | None) -> None:
@@ -82,23 +94,71 @@ def show(number: int, raw: bool, format: Format | None) -> None:
         _print_reject(found)
 
 
-@rejects.command()
+@rejects.command(short_help="Try again to record what was refused.")
+@declaring_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @database_option_again
 @click.pass_context
-def retry(ctx: click.Context, as_json: bool) -> None:
-    """Try again to record what was refused, say after an upgrade; what is recorded leaves the list.
+def retry(
+    ctx: click.Context,
+    *,
+    observer: str | None,
+    max_silence: timedelta | None,
+    stamp: datetime | None,
+    as_json: bool,
+) -> None:
+    """Try again to record what was refused, after an upgrade or with what it lacked; what is recorded leaves the list.
 
     \b
     Examples:
       peerstore rejects retry
-      peerstore rejects retry --json
+      peerstore rejects retry --at 2026-07-08T18:00:05Z --max-silence 45s --json
     """
     with open_store() as store:
-        summary = store.retry_rejects()
+        summary = store.retry_rejects(observer=observer, max_silence=max_silence, stamp=stamp)
+    if summary.rejected:
+        click.echo("what is refused again stays aside: `peerstore rejects` tells why", err=True)
     print_summary(summary, as_json)
     if summary.rejected or summary.conflicts:
         ctx.exit(REFUSED)
+
+
+@rejects.command(short_help="Remove for good what was refused.")
+@click.argument("ids", metavar="[ID ...]", type=int, nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Everything that was refused; needs --yes.")
+@click.option("--yes", is_flag=True, help="Confirm --all.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@database_option_again
+@click.pass_context
+def drop(ctx: click.Context, *, ids: tuple[int, ...], everything: bool, yes: bool, as_json: bool) -> None:
+    """Remove for good what was refused and kept aside. Exit code 1 if there is no reject with one of the IDs.
+
+    \b
+    Examples:
+      peerstore rejects drop 1
+      peerstore rejects drop --all --yes
+    """
+    if bool(ids) == everything:
+        raise click.UsageError("name the rejects to drop by their IDs, or give --all")
+    with open_store() as store:
+        known = {reject.id for reject in store.rejects()}
+        if everything and not yes:
+            raise click.UsageError(f"--all would remove {plural(len(known), 'reject')} for good: confirm with --yes")
+        dropped = store.drop_rejects(sorted(known) if everything else ids)
+    unknown = sorted(set(ids) - known)
+    _tell_dropped(dropped, unknown, as_json)
+    if unknown:
+        ctx.exit(REFUSED)
+
+
+def _tell_dropped(dropped: int, unknown: list[int], as_json: bool) -> None:
+    if as_json:
+        print_document({"dropped": dropped, "unknown": unknown})
+    else:
+        sys.stdout.write(f"dropped {dropped}\n")
+    if unknown:
+        shown = ", ".join(map(str, unknown))
+        click.echo(f"Error: there is no reject {shown}: `peerstore rejects` lists those there are", err=True)
 
 
 def _print_reject(reject: Reject) -> None:
@@ -117,11 +177,11 @@ def _print_reject(reject: Reject) -> None:
 
 def _columns(_names: Names) -> list[Column[Reject]]:
     return [
-        Column("id", lambda reject: str(reject.id), rigid=True),
+        Column("id", lambda reject: str(reject.id), keep="whole"),
         Column("kind", lambda reject: reject.kind),
-        Column("from", lambda reject: f"{safe(reject.source)}:{reject.line}"),
+        Column("from", lambda reject: f"{safe(reject.source)}:{reject.line}", keep="end"),
         Column("reason", lambda reject: show_text(reject.reason)),
-        Column("recorded at", lambda reject: show_time(reject.recorded_at), 1, rigid=True),
+        Column("recorded at", lambda reject: show_time(reject.recorded_at), 1, keep="whole"),
     ]
 
 
