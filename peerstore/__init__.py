@@ -12,6 +12,9 @@ Record the presence graphs that a Ditto SDK shows; ask about any past moment.
 ['till-1']
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from peerstore.answers import (
     AttributeChange,
     AttributeDifference,
@@ -38,11 +41,13 @@ from peerstore.errors import (
     SchemaError,
     UnknownPeer,
 )
-from peerstore.inventory import Status
 from peerstore.model import Connection, ObserverState, Peer, Recorded, Summary
-from peerstore.presence import Presence
-from peerstore.store import PeerStore, open, upgrade  # noqa: A004 - the name of the contract
-from peerstore.verification import Verification
+
+if TYPE_CHECKING:
+    from peerstore.inventory import Status
+    from peerstore.presence import Presence
+    from peerstore.store import PeerStore, open, upgrade  # noqa: A004 - the name of the contract
+    from peerstore.verification import Verification
 
 __version__ = "0.1.0"
 
@@ -82,3 +87,24 @@ __all__ = [
     "open",
     "upgrade",
 ]
+
+_WITH_SQLALCHEMY = {
+    "PeerStore": "peerstore.store",
+    "Presence": "peerstore.presence",
+    "Status": "peerstore.inventory",
+    "Verification": "peerstore.verification",
+    "open": "peerstore.store",
+    "upgrade": "peerstore.store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs SQLAlchemy once it is asked for: ``peerstore --help`` and shell completion do without."""
+    if name not in _WITH_SQLALCHEMY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(_WITH_SQLALCHEMY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WITH_SQLALCHEMY})

@@ -201,7 +201,9 @@ class Chain:
     def standing_at(self, item: Item) -> Logged | None:
         """The observation just passed, if it has the place of a new one."""
         previous = self.previous
-        return previous if previous is not None and previous[:2] == (item.observed_at, item.sequence) else None
+        if previous is None or previous.observed_at != item.observed_at or previous.sequence != item.sequence:
+            return None
+        return previous
 
     def meet(self, item: Item, logged: Logged) -> None:
         """Judge a new observation that stands at the place of the one just passed."""

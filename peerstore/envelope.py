@@ -86,7 +86,7 @@ class ObservationReader:
         self.stamp = stamp
         self._graphs = GraphReader()
 
-    def read(self, content: bytes | str | Mapping[str, Any]) -> Observation:
+    def read(self, content: bytes | bytearray | memoryview | str | Mapping[str, Any]) -> Observation:
         """Read one observation.
 
         :class:`~peerstore.errors.InputError`, or one of the classes below it, says what is wrong, and where.
@@ -94,9 +94,11 @@ class ObservationReader:
         >>> ObservationReader().read('{"observedAtMs": 1000, "observer": "till", "graph": null}')
         Observation(observer='till', observed_at=1000000, sequence=0, graph=None, max_silence=None)
         """
+        if isinstance(content, bytes):
+            return self._read_text(content)
         if isinstance(content, str):
-            content = _encoded(content)
-        if isinstance(content, bytes | bytearray | memoryview):
+            return self._read_text(_encoded(content))
+        if isinstance(content, bytearray | memoryview):
             return self._read_text(bytes(content))
         if not isinstance(content, Mapping):
             raise InvalidObservation(

@@ -64,7 +64,9 @@ class Interning:
         plain = [elements for elements in graphs if isinstance(elements, PlainElements)]
         peers = set[ParsedPeer]().union(*(elements.peers for elements in plain)) - self._firsts.keys()
         items = {GRAPH, *(peer.element for peer in peers), *(item for peer in peers for item, _ in peer.links)}
-        texts = {FIRST, SECOND, BOTH, *(elements.graph_text for elements in plain), *(peer.text for peer in peers)}
+        texts = {*(elements.graph_text for elements in plain), *(peer.text for peer in peers)}
+        if any(peer.links for peer in peers):
+            texts |= {FIRST, SECOND, BOTH}
         if len(plain) < len(graphs):
             for elements in graphs:
                 if not isinstance(elements, PlainElements):

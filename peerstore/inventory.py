@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from peerstore.answers import ObserverSummary, Reject
 from peerstore.coverage import Scope, is_watching
-from peerstore.database import Database, redacted
+from peerstore.database import Database, chunks, redacted
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import InputError, UnknownPeer
 from peerstore.schema import revision
@@ -64,8 +65,6 @@ def resolve_peer(connection: Connection, name: str) -> str:
 
 def _named(connection: Connection, name: str) -> set[str]:
     """The keys of peers that ever had this device name."""
-    import json
-
     text = json.dumps({"device_name": name}, ensure_ascii=False)[1:-1].replace(": ", ":")
     pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     documents = sa.select(document.c.id, document.c.body).where(document.c.body.like(pattern, escape="\\"))
@@ -80,6 +79,34 @@ def _named(connection: Connection, name: str) -> set[str]:
         )
         peers.update(connection.execute(statement).scalars())
     return peers
+
+
+def peer_keys(connection: Connection) -> list[str]:
+    """The key of every peer ever heard of, in byte order."""
+    statement = sa.select(element.c.peer1).where(element.c.kind == "peer").order_by(element.c.peer1)
+    return [str(key) for key in connection.execute(statement).scalars()]
+
+
+def device_names(connection: Connection) -> dict[str, str]:
+    """The newest device name of every peer that ever had one, by key, whoever saw it."""
+    change = element_change.c
+    statement = (
+        sa.select(element.c.peer1, change.document_id, sa.func.max(change.observed_at))
+        .select_from(element_change.join(element, element.c.id == change.element_id))
+        .where(element.c.kind == "peer", change.document_id.is_not(None))
+        .group_by(element.c.peer1, change.document_id)
+    )
+    found = connection.execute(statement).all()
+    bodies = sa.select(document.c.id, document.c.body).where(document.c.id.in_(sa.bindparam("ids", expanding=True)))
+    names: dict[int, str] = {}
+    for ids in chunks({row[1] for row in found}):
+        for number, body in connection.execute(bodies, {"ids": ids}):
+            names[number] = json.loads(body).get("device_name") or ""
+    newest: dict[str, tuple[int, str]] = {}
+    for key, number, moment in found:
+        if names[number]:
+            newest[key] = max(newest.get(key, (moment, names[number])), (moment, names[number]))
+    return {key: name for key, (_, name) in newest.items()}
 
 
 def observer_summaries(connection: Connection, scope: Scope, now: int) -> list[ObserverSummary]:

@@ -367,6 +367,16 @@ class PeerStore:
         with self._asking(observer, known_at, max_silence) as (connection, scope):
             yield from known_peers(connection, self._dictionary, scope, moment)
 
+    def peer_keys(self) -> list[str]:
+        """The key of every peer ever heard of, in byte order."""
+        with self._database.reading() as connection:
+            return inventory.peer_keys(connection)
+
+    def device_names(self) -> dict[str, str]:
+        """The newest device name of every peer that ever had one, by key: what people call it."""
+        with self._database.reading() as connection:
+            return inventory.device_names(connection)
+
     def resolve_peer(self, name: str) -> str:
         """The key of the peer with this key, unique prefix of a key, or unique device name;
         :class:`~peerstore.errors.UnknownPeer`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import itertools
 import json
 import os
 import re
@@ -21,16 +20,14 @@ from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from peerstore.cli import main
 from peerstore.cli.output import safe
-from peerstore.cli.people import display_width
 from peerstore.demo import late_observations, live_observations
+from tests.commands import KEYS, SPLIT, answer, envelope, lines, run
 
-SPLIT = "2026-07-08T14:03:30Z"
 UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 HOSTILE = [
     "\x1b]0;owned\x07",
@@ -43,7 +40,6 @@ HOSTILE = [
     "@x",
     "x\x00y",
 ]
-KEYS = [f"pkAocCgkMC{'A' * 40}{letter}{'A' * 2}" for letter in "ABCDEFGHIJ"]
 
 
 def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -62,63 +58,6 @@ def examples() -> list[str]:
 
 
 RUNNABLE = [line for line in examples() if not re.search(r"[|>]", line)]
-
-
-def run(*arguments: str, **options: Any) -> Result:
-    result = CliRunner().invoke(main, list(arguments), prog_name="peerstore", **options)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
-
-
-def answer(*arguments: str, code: int = 0, **options: Any) -> Any:
-    result = run(*arguments, "--json", **options)
-    assert result.exit_code == code, result.stderr
-    return json.loads(result.stdout)
-
-
-def lines(envelopes: Any) -> str:
-    return "".join(json.dumps(envelope) + "\n" for envelope in envelopes)
-
-
-def envelope(number: int, names: list[str]) -> dict[str, Any]:
-    """An observation of a mesh of devices with these names: the first is the observer, connected to each other one."""
-
-    plain = [re.sub("[\0\ud800]", "", name) for name in names]  # no id holds these
-
-    def links(place: int) -> list[dict[str, str]]:
-        others = range(1, len(names)) if place == 0 else [place]
-        return [
-            {
-                "id": f"{plain[far]}:{far}",
-                "peer1": KEYS[0],
-                "peer2": KEYS[far],
-                "connectionType": plain[far] or "Bluetooth",
-            }
-            for far in others
-        ]
-
-    peers = [
-        {
-            "peerKey": KEYS[place],
-            "deviceName": name,
-            "os": name,
-            "dittoSdkVersion": name,
-            "isConnectedToDittoServer": False,
-            "peerMetadata": {"role": name},
-            "connections": links(place),
-        }
-        for place, name in enumerate(names)
-    ]
-    at = f"2026-07-08T18:00:{number:02}Z"
-    return {"observedAt": at, "graph": {"localPeer": peers[0], "remotePeers": peers[1:]}, "maxSilenceSeconds": 45}
-
-
-def unconnected(number: int, names: list[str]) -> dict[str, Any]:
-    """The same without a connection."""
-    given = envelope(number, names)
-    for peer in (given["graph"]["localPeer"], *given["graph"]["remotePeers"]):
-        peer["connections"] = []
-    return given
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +111,10 @@ def test_the_list_of_commands_is_not_cut_off(empty: Path) -> None:
         assert "..." not in listed
 
 
-@pytest.mark.xfail(strict=True, reason="the package itself imports the store, and with it SQLAlchemy")
 def test_help_starts_without_a_database_library() -> None:
-    heavy = "import sys; print(sorted({'sqlalchemy', 'alembic', 'msgspec'} & set(sys.modules)))"
-    program = f"import atexit; atexit.register(exec, {heavy!r}); from peerstore.cli import main; main(['--help'])"
-    with start("-c", program, python=True) as child:
+    help_alone = "import sys; from peerstore.cli import main; main(['--help'], standalone_mode=False)"
+    heavy = "print(sorted({'sqlalchemy', 'alembic', 'msgspec'} & set(sys.modules)))"
+    with start("-c", f"{help_alone}; {heavy}", python=True) as child:
         out, _ = child.communicate(timeout=60)
     assert out.splitlines()[-1] == b"[]"
 
@@ -346,72 +284,11 @@ def test_an_old_state_that_still_counts_is_warned_of(demo: Path) -> None:
     assert "old" not in result.stdout
 
 
-def table(text: str) -> list[dict[str, str]]:
-    """The rows of the first table in what people are shown, by the titles of their columns."""
-    title, rule, *rows = text.splitlines()
-    spans = [match.span() for match in re.finditer("-+", rule)]
-    names = [title[start:end].strip() for start, end in spans]
-    return [
-        dict(zip(names, (row[start:end].strip() for start, end in spans), strict=True))
-        for row in itertools.takewhile(bool, rows)
-    ]
-
-
-def test_changes_say_which_observer_started_or_stopped(demo: Path) -> None:
-    given_rows = answer("changes", "--kind", "observer_started", "--kind", "observer_stopped")
-    shown = table(run("changes", "--kind", "observer_started", "--kind", "observer_stopped").stdout)
-    names = {peer["peer_key"]: peer["device_name"] for peer in answer("peers")}
-    assert [row["of"] for row in shown] == [names[row["observer"]] for row in given_rows]
-    assert {row["change"] for row in shown} == {"observer started", "observer stopped"}
-
-
-@pytest.mark.parametrize("columns", [80, 100, 160])
-@pytest.mark.parametrize("words", [["metadata"], ["changes", "--kind", "changed"]], ids=lambda words: words[0])
-def test_remarks_outlive_the_values_they_are_about(empty: Path, columns: int, words: list[str]) -> None:
-    names = [["one", "two" * 50], ["one"], ["one", "three" * 50], ["one", "three" * 50]]
-    given_lines = [unconnected(10 * number, each) for number, each in enumerate(names)]
-    del given_lines[2]["graph"]["remotePeers"][0]["os"]
-    answer("record", input=lines(given_lines))
-    shown = run(*words, env={"COLUMNS": str(columns)}).stdout
-    assert max(map(len, shown.splitlines())) <= columns
-    assert {"across absence", "learned"} <= {row["remarks"] for row in table(shown)}
-    assert "…" in shown
-    for shape in ("--json", "--ndjson", "--csv"):
-        assert "three" * 50 in run(*words, shape, env={"COLUMNS": str(columns)}).stdout
-
-
-def test_what_ended_a_connection_outlives_its_id(demo: Path) -> None:
-    for columns in (80, 100):
-        shown = table(run("connections", env={"COLUMNS": str(columns)}).stdout)
-        assert {"left", "stopped"} & {row["ended by"] for row in shown}
-        assert "id" not in shown[0]
-    assert "id" in table(run("connections", env={"COLUMNS": "250"}).stdout)[0]
-
-
 def test_grace_joins_the_sessions_of_connections(empty: Path) -> None:
     answer("record", input=lines([envelope(0, ["one", "two"]), envelope(5, ["one"]), envelope(9, ["one", "two"])]))
     assert len(answer("connections")) == len(answer("connections", "--grace", "4s")) == 2
     assert [session["gaps"] for session in answer("connections", "--grace", "5s")] == [1]
     assert answer("connections", "--grace", "5s") == answer("sessions", "--connections", "--grace", "5s")
-
-
-@pytest.mark.parametrize("columns", [80, 100, 160, 250])
-def test_tables_fit_the_screen(demo: Path, columns: int) -> None:
-    asked = [["at", SPLIT], ["diff", "2026-07-08T14:02:50Z", SPLIT], ["connections", "--at", SPLIT]]
-    for words in [*asked, *([name] for name in ("changes", "metadata", "peers", "sessions", "connections", "rejects"))]:
-        shown = run(*words, env={"COLUMNS": str(columns)}).stdout.splitlines()
-        assert max(map(len, shown)) <= columns, words
-        assert not any(line.endswith(" ") for line in shown), words
-
-
-def test_wide_characters_stand_in_line(empty: Path) -> None:
-    names = ["厨房のディスプレイ", "till", "🍕" * 70, "e\u0301" * 9, "\u0301" * 5000]
-    answer("record", input=lines([unconnected(0, names)]))
-    _title, rule, *rows = run("sessions", env={"COLUMNS": "80"}).stdout.splitlines()
-    assert max(map(display_width, rows)) <= len(rule) <= 80
-    times = [row.index("2026-07-08T18:00:00Z") for row in rows]
-    assert {display_width(row[:place]) for row, place in zip(rows, times, strict=True)} == {rule.index(" ") + 2}
-    assert max(map(len, rows)) < 300
 
 
 def test_a_short_key_can_be_typed_back(demo: Path) -> None:

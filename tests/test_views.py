@@ -19,7 +19,8 @@ import peerstore
 from peerstore.times import instant, iso, micros
 from tests.conftest import ENGINES, drop_url, fresh_url
 from tests.databases import emptied, plain
-from tests.machine import SECOND, START, STEP, Envelope, batches, line
+from tests.machine import DOCUMENTS, SECOND, START, STEP, Envelope, batches, line
+from tests.model import Graph
 
 END: Final = START + 100 * STEP
 FULL: Final = os.environ.get("PEERSTORE_HYPOTHESIS") == "full"
@@ -192,8 +193,20 @@ def check_coverage(url: str, over: dict[str, list[peerstore.Presence]]) -> None:
     assert Counter(shown) == Counter(expected)
 
 
+_BEFORE, _AFTER = (Graph("a", {"a": document}, {}) for document in DOCUMENTS[1:3])
+_CHANGED_WHILE_STOPPING = [
+    Envelope("a", START, 0, _BEFORE),
+    Envelope("a", START + STEP, 0, _AFTER),
+    Envelope("a", START + STEP, 1, None),
+    Envelope("a", START + 2 * STEP, 0, _AFTER),
+]
+
+
 @FEW
 @given(envelopes=batches(8))
+@example(_CHANGED_WHILE_STOPPING)
+@example(_CHANGED_WHILE_STOPPING[:3])
+@example([*_CHANGED_WHILE_STOPPING[:3], Envelope("a", START + 2 * STEP, 0, _BEFORE)])
 def test_attribute_changes(url: str, envelopes: list[Envelope]) -> None:
     with recorded(url, envelopes) as store:
         expected: Counter[Any] = Counter()

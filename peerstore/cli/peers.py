@@ -183,7 +183,7 @@ def _known_peer_columns(names: Names) -> list[Column[KnownPeer]]:
 def _observer_columns(names: Names) -> list[Column[ObserverSummary]]:
     return [
         Column("observer", lambda summary: names.key(summary.observer), keep="whole"),
-        Column("name", lambda summary: names.name(summary.observer), keep="both"),
+        Column("name", lambda summary: names.name(summary.observer), keep="both", readable=20),
         Column("first observation", lambda summary: show_time(summary.first_observed_at), 1, keep="whole"),
         Column("last observation", lambda summary: show_time(summary.last_observed_at), keep="whole"),
         Column("last recorded", lambda summary: show_time(summary.last_recorded_at), 2, keep="whole"),

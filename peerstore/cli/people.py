@@ -60,10 +60,8 @@ class Names:
     """How people are shown peers, and how they may type them back."""
 
     def __init__(self, store: PeerStore) -> None:
-        known = {entry.peer.peer_key: entry.peer.device_name for entry in store.known_peers()}
-        observers = (summary.observer for summary in store.observer_summaries())
-        self._keys = sorted({*known, *observers})
-        self._names = {key: name for key, name in known.items() if name}
+        self._names = store.device_names()
+        self._keys = sorted({*store.peer_keys(), *(summary.observer for summary in store.observer_summaries())})
         self._bearers = Counter(self._names.values())
 
     def key(self, key: str) -> str:
