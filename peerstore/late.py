@@ -12,8 +12,7 @@ from sqlalchemy.engine import Connection
 
 from peerstore.chain import Chain, Item
 from peerstore.keyframes import State
-from peerstore.states import BEFORE_ALL, Logged, Position, last_logged, state_at
-from peerstore.tables import element_change, observation_log
+from peerstore.states import BEFORE_ALL, CHANGES_BETWEEN, LOGGED_AFTER, Logged, Position, last_logged, state_at
 
 SPARSE = 48
 """How many stored observations there must be for each new one, that jumping from one to the next costs less than
@@ -23,34 +22,7 @@ _PAGE_SIZE = 128
 _SHORT_PAGE_SIZE = 2
 _PLACE = itemgetter(0, 1)
 
-_log, _change = observation_log.c, element_change.c
-
-
-def _place(table: sa.Table) -> sa.Tuple:
-    return sa.tuple_(table.c.observed_at, table.c.sequence)
-
-
-def _bound(name: str) -> sa.Tuple:
-    return sa.tuple_(
-        sa.bindparam(f"{name}_at", type_=sa.BigInteger), sa.bindparam(f"{name}_sequence", type_=sa.BigInteger)
-    )
-
-
-_PAGE = (
-    sa.select(_log.observed_at, _log.sequence, _log.recorded_at, _log.stopped, _log.max_silence, _log.gap_from)
-    .where(_log.observer_id == sa.bindparam("observer"), _place(observation_log) > _bound("after"))
-    .order_by(_log.observed_at, _log.sequence)
-    .limit(sa.bindparam("size"))
-)
-_CHANGES = (
-    sa.select(_change.observed_at, _change.sequence, _change.element_id, _change.document_id, _change.previous_id)
-    .where(
-        _change.observer_id == sa.bindparam("observer"),
-        _place(element_change) > _bound("after"),
-        _place(element_change) <= _bound("until"),
-    )
-    .order_by(_change.observed_at, _change.sequence)
-)
+_PAGE = LOGGED_AFTER.limit(sa.bindparam("size"))
 
 
 def fetched(connection: Connection, statement: sa.Executable, values: dict[str, int]) -> list[tuple[Any, ...]]:
@@ -150,4 +122,4 @@ class LateWalk:
         self._ended = len(found) < size
         if found:
             values |= {"until_at": found[-1][0], "until_sequence": found[-1][1]}
-            self._rows = rows_ahead + fetched(self._connection, _CHANGES, values)
+            self._rows = rows_ahead + fetched(self._connection, CHANGES_BETWEEN, values)

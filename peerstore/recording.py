@@ -38,11 +38,14 @@ from peerstore.states import (
     BEFORE_ALL,
     Logged,
     Position,
+    after_bound,
+    between,
     changes_between,
     keyframe_after,
     keyframe_before,
     last_logged,
     state_at,
+    until_bound,
 )
 from peerstore.tables import element_change, keyframe, observation_log, observer, reject
 from peerstore.times import micros
@@ -296,37 +299,12 @@ def _place(observer_id: int, position: Position) -> dict[str, int | None]:
     return {"observer": observer_id, "at": position.observed_at, "at_sequence": position.sequence}
 
 
-def _after(table: sa.Table) -> sa.ColumnElement[bool]:
-    return sa.tuple_(table.c.observed_at, table.c.sequence) > _bound("after")
-
-
-def _until(table: sa.Table) -> sa.ColumnElement[bool]:
-    return sa.tuple_(table.c.observed_at, table.c.sequence) <= _bound("until")
-
-
-def _bound(name: str) -> sa.Tuple:
-    return sa.tuple_(
-        sa.bindparam(f"{name}_at", type_=sa.BigInteger), sa.bindparam(f"{name}_sequence", type_=sa.BigInteger)
-    )
-
-
-def _between(observer_id: int, after: Position, until: Position) -> dict[str, int]:
-    """Values for :func:`_after` and :func:`_until`."""
-    return {
-        "observer": observer_id,
-        "after_at": after.observed_at,
-        "after_sequence": after.sequence,
-        "until_at": until.observed_at,
-        "until_sequence": until.sequence,
-    }
-
-
 _COUNT_LOGGED = sa.select(sa.func.count()).where(
-    _log.observer_id == _AT["observer"], _after(observation_log), _until(observation_log)
+    _log.observer_id == _AT["observer"], after_bound(observation_log), until_bound(observation_log)
 )
 _COUNT_CHANGES = (
     sa.select(_change.observed_at, _change.sequence, sa.func.count())
-    .where(_change.observer_id == _AT["observer"], _after(element_change), _until(element_change))
+    .where(_change.observer_id == _AT["observer"], after_bound(element_change), until_bound(element_change))
     .group_by(_change.observed_at, _change.sequence)
     .order_by(_change.observed_at, _change.sequence)
 )
@@ -338,14 +316,14 @@ def _keyframe_places(*where: sa.ColumnElement[bool]) -> sa.Select[tuple[int, int
 
 _KEYFRAMES_AROUND = sa.union_all(
     sa.select(
-        _keyframe_places(sa.not_(_after(keyframe)))
+        _keyframe_places(sa.not_(after_bound(keyframe)))
         .order_by(_keyframe.observed_at.desc(), _keyframe.sequence.desc())
         .limit(1)
         .subquery()
     ),
-    _keyframe_places(_after(keyframe), _until(keyframe)),
+    _keyframe_places(after_bound(keyframe), until_bound(keyframe)),
     sa.select(
-        _keyframe_places(sa.not_(_until(keyframe)))
+        _keyframe_places(sa.not_(until_bound(keyframe)))
         .order_by(_keyframe.observed_at, _keyframe.sequence)
         .limit(1)
         .subquery()
@@ -422,7 +400,7 @@ class _Observing:
         return LateWalk(self._connection, self._observer_id, position, self._chain, sparse=sparse)
 
     def _count_between(self, first: Position, last: Position) -> int:
-        values = _between(self._observer_id, first, last)
+        values = between(self._observer_id, first, last)
         return int(self._connection.execute(_COUNT_LOGGED, values).scalar_one())
 
     def _leave(self, walk: LateWalk) -> None:
@@ -447,11 +425,11 @@ class _Stretch(NamedTuple):
 
     def _long_ways(self, connection: Connection) -> list[Position]:
         """The keyframes from which on the way to the next is long."""
-        ends = _between(self.observer_id, self.first, self.last)
+        ends = between(self.observer_id, self.first, self.last)
         places = [Position._make(row) for row in connection.execute(_KEYFRAMES_AROUND, ends)]
         before = places.pop(0) if places and places[0] <= self.first else BEFORE_ALL
         after = places[-1] if places and places[-1] > self.last else AFTER_ALL
-        values = _between(self.observer_id, before, after)
+        values = between(self.observer_id, before, after)
         rows = fetched(connection, _COUNT_CHANGES, values)
         long: list[Position] = []
         start, length = before, 0

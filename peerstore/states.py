@@ -43,14 +43,20 @@ class Logged(NamedTuple):
         return Position(self.observed_at, self.sequence)
 
 
-def _place(table: sa.Table) -> sa.Tuple:
-    return sa.tuple_(table.c.observed_at, table.c.sequence)
-
-
 def _bound(name: str) -> sa.Tuple:
     return sa.tuple_(
         sa.bindparam(f"{name}_at", type_=sa.BigInteger), sa.bindparam(f"{name}_sequence", type_=sa.BigInteger)
     )
+
+
+def after_bound(table: sa.Table) -> sa.ColumnElement[bool]:
+    """The rows of a growing table after the place that :func:`between` gives as ``after``."""
+    return sa.tuple_(table.c.observed_at, table.c.sequence) > _bound("after")
+
+
+def until_bound(table: sa.Table) -> sa.ColumnElement[bool]:
+    """The rows of a growing table at or before the place that :func:`between` gives as ``until``."""
+    return sa.tuple_(table.c.observed_at, table.c.sequence) <= _bound("until")
 
 
 _log = observation_log.c
@@ -59,51 +65,49 @@ _of_observer = _log.observer_id == sa.bindparam("observer")
 
 _LAST = (
     sa.select(*_logged)
-    .where(_of_observer, _place(observation_log) <= _bound("until"))
+    .where(_of_observer, until_bound(observation_log))
     .order_by(_log.observed_at.desc(), _log.sequence.desc())
     .limit(1)
 )
 _LAST_KNOWN = _LAST.where(_log.recorded_at <= sa.bindparam("known_at"))
-_NEXT = (
-    sa.select(*_logged)
-    .where(_of_observer, _place(observation_log) > _bound("after"))
-    .order_by(_log.observed_at, _log.sequence)
-    .limit(1)
+LOGGED_AFTER = (
+    sa.select(*_logged).where(_of_observer, after_bound(observation_log)).order_by(_log.observed_at, _log.sequence)
 )
 _LOG = (
     sa.select(*_logged)
-    .where(_of_observer, _place(observation_log) > _bound("after"), _place(observation_log) <= _bound("until"))
+    .where(_of_observer, after_bound(observation_log), until_bound(observation_log))
     .order_by(_log.observed_at, _log.sequence)
 )
 _KEYFRAME = (
     sa.select(keyframe.c.observed_at, keyframe.c.sequence, keyframe.c.body)
-    .where(keyframe.c.observer_id == sa.bindparam("observer"), _place(keyframe) <= _bound("until"))
+    .where(keyframe.c.observer_id == sa.bindparam("observer"), until_bound(keyframe))
     .order_by(keyframe.c.observed_at.desc(), keyframe.c.sequence.desc())
     .limit(1)
 )
 _KEYFRAME_AFTER = (
     sa.select(keyframe.c.observed_at, keyframe.c.sequence)
-    .where(keyframe.c.observer_id == sa.bindparam("observer"), _place(keyframe) > _bound("after"))
+    .where(keyframe.c.observer_id == sa.bindparam("observer"), after_bound(keyframe))
     .order_by(keyframe.c.observed_at, keyframe.c.sequence)
     .limit(1)
 )
 _change = element_change.c
-_CHANGES = (
+CHANGES_BETWEEN = (
     sa.select(_change.observed_at, _change.sequence, _change.element_id, _change.document_id, _change.previous_id)
     .where(
         _change.observer_id == sa.bindparam("observer"),
-        _place(element_change) > _bound("after"),
-        _place(element_change) <= _bound("until"),
+        after_bound(element_change),
+        until_bound(element_change),
     )
     .order_by(_change.observed_at, _change.sequence)
 )
-_STATE_CHANGES = _CHANGES.with_only_columns(_change.element_id, _change.document_id)
+_STATE_CHANGES = CHANGES_BETWEEN.with_only_columns(_change.element_id, _change.document_id)
 
 BEFORE_ALL = Position(-(2**63), 0)
 AFTER_ALL = Position(2**63 - 1, GREATEST_SEQUENCE)
 
 
-def _between(observer_id: int, after: Position, until: Position) -> dict[str, int]:
+def between(observer_id: int, after: Position, until: Position) -> dict[str, int]:
+    """The values of a statement about one observer's rows in ``(after, until]``."""
     return {
         "observer": observer_id,
         "after_at": after.observed_at,
@@ -143,7 +147,7 @@ def last_graph(connection: Connection, observer_id: int, until: Position, known_
 def next_logged(connection: Connection, observer_id: int, after: Position) -> Logged | None:
     """The observer's first observation after a position."""
     values = {"observer": observer_id, "after_at": after.observed_at, "after_sequence": after.sequence}
-    row = connection.execute(_NEXT, values).first()
+    row = connection.execute(LOGGED_AFTER.limit(1), values).first()
     return None if row is None else Logged._make(row)
 
 
@@ -152,7 +156,7 @@ def logged_between(
 ) -> Iterator[Logged]:
     """The observer's observations in ``(after, until]``, in order; at most so many."""
     statement = _LOG if most is None else _LOG.limit(most)
-    rows = connection.execute(statement, _between(observer_id, after, until), execution_options={"yield_per": 1000})
+    rows = connection.execute(statement, between(observer_id, after, until), execution_options={"yield_per": 1000})
     return map(Logged._make, rows)
 
 
@@ -160,7 +164,7 @@ def changes_between(
     connection: Connection, observer_id: int, after: Position, until: Position
 ) -> Sequence[tuple[int, int, int, int | None, int | None]]:
     """Change rows in ``(after, until]``: (observed_at, sequence, element, document, previous), in order."""
-    return connection.execute(_CHANGES, _between(observer_id, after, until)).all()
+    return connection.execute(CHANGES_BETWEEN, between(observer_id, after, until)).all()
 
 
 def keyframe_before(connection: Connection, observer_id: int, until: Position) -> tuple[Position, State]:
@@ -186,7 +190,7 @@ def state_at(connection: Connection, observer_id: int, position: Position) -> tu
     Costs one keyframe and the changes since it, whatever the length of the history.
     """
     start, state = keyframe_before(connection, observer_id, position)
-    rows = connection.execute(_STATE_CHANGES, _between(observer_id, start, position)).all()
+    rows = connection.execute(_STATE_CHANGES, between(observer_id, start, position)).all()
     state.update(rows)
     if rows:
         state = {element: document for element, document in state.items() if document is not None}
