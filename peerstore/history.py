@@ -64,7 +64,7 @@ class Question:
         self._from_the_start = since is None
 
     def changes(self, kinds: Collection[str] | None = None) -> Iterator[Change]:
-        """The changes in ``[since, until)``, those of one instant in the order of :data:`KINDS` and of keys."""
+        """The changes in ``[since, until)``, those of one instant in the order of :func:`_order`."""
         unknown = sorted(set(kinds or ()) - set(KINDS))
         if unknown:
             raise QuestionError(

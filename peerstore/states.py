@@ -144,13 +144,6 @@ def last_graph(connection: Connection, observer_id: int, until: Position, known_
     return logged
 
 
-def next_logged(connection: Connection, observer_id: int, after: Position) -> Logged | None:
-    """The observer's first observation after a position."""
-    values = {"observer": observer_id, "after_at": after.observed_at, "after_sequence": after.sequence}
-    row = connection.execute(LOGGED_AFTER.limit(1), values).first()
-    return None if row is None else Logged._make(row)
-
-
 def logged_between(
     connection: Connection, observer_id: int, after: Position, until: Position, most: int | None = None
 ) -> Iterator[Logged]:

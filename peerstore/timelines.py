@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from peerstore.states import DAY, Position, at_end_of
+from peerstore.states import DAY, Position, at_end_of, until_bound
 from peerstore.tables import element_change
 
 _change = element_change.c
@@ -81,10 +81,9 @@ def _rows_before(connection: Connection, observer_id: int, until: Position) -> b
         sa.select(_change.day)
         .where(
             _change.observer_id == _observer,
-            sa.tuple_(_change.observed_at, _change.sequence)
-            <= sa.tuple_(sa.bindparam("at", type_=sa.BigInteger), sa.bindparam("sequence", type_=sa.BigInteger)),
+            until_bound(element_change),
         )
         .limit(1)
     )
-    values = {"observer": observer_id, "at": until.observed_at, "sequence": until.sequence}
+    values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
     return connection.execute(statement, values).first() is not None

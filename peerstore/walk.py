@@ -21,12 +21,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.answers import EndReason
-from peerstore.coverage import Scope, is_watching, last_watching, spans
+from peerstore.coverage import Scope, is_watching, spans
 from peerstore.dictionary import Dictionary
 from peerstore.keyframes import State
 from peerstore.merging import Holders
-from peerstore.presence import version_begin, views_at
-from peerstore.states import Logged, Position, at_end_of, last_graph, last_logged, state_at
+from peerstore.presence import begins_by_rows, last_known, version_begin, views_at
+from peerstore.states import Logged, Position, after_bound, at_end_of, last_graph, last_logged, state_at
 from peerstore.tables import element_change, observation_log
 from peerstore.timelines import element_rows
 
@@ -90,7 +90,6 @@ class Walk:
         self._after = after
         self._until = until
         self._elements = elements
-        self._names = {number: key for key, number in scope.observers.items()}
         self.holders = Holders(scope.observers, lambda number: dictionary.elements(connection, [number])[number])
         self._begins: dict[tuple[int, int], int] = {}
         self._in_force: dict[int, Logged | None] = {}
@@ -103,7 +102,9 @@ class Walk:
     def _open(self) -> None:
         for number in self._scope.observers.values():
             logged = last_logged(self._connection, number, at_end_of(self._after), self._scope.known_at)
-            graph = last_graph(self._connection, number, at_end_of(self._after), self._scope.known_at)
+            graph = logged
+            if logged is not None and logged.stopped:
+                graph = last_graph(self._connection, number, logged.position, self._scope.known_at)
             self._in_force[number] = graph
             state = {} if graph is None else state_at(self._connection, number, graph.position)[0]
             self._states[number] = self._restricted(state)
@@ -119,21 +120,14 @@ class Walk:
     def _shown_at_opening(self) -> tuple[dict[int, int], bool]:
         if self.lit:
             return {element: self._document(element) for element in self.holders.by_element}, True
-        moments = [last_watching(self._connection, each, self._scope, self._after) for each in self._states]
-        last = max((moment for moment in moments if moment is not None), default=None)
+        last = last_known(self._connection, self._scope, self._after)
         if last is None:
             return {}, False
         views = views_at(self._connection, self._scope, last)
         holders = Holders(self._scope.observers, self.holders.element)
         for view in views:
             holders.add(view.observer_id, self._restricted(view.state))
-        in_force = {view.observer_id: view.logged for view in views}
-
-        def begins(observer: int, element: int) -> int:
-            logged = in_force[observer]
-            assert logged is not None
-            return version_begin(self._connection, self._scope, observer, element, logged.position)
-
+        begins = begins_by_rows(self._connection, self._scope, {view.observer_id: view.logged for view in views})
         documents = {element: holders.document(element, begins) for element in holders.by_element}
         return {element: document for element, document in documents.items() if document is not None}, True
 
@@ -301,8 +295,7 @@ _KNOWN_ROWS = (
     )
     .where(
         _log.observer_id == sa.bindparam("observer"),
-        sa.tuple_(_log.observed_at, _log.sequence)
-        > sa.tuple_(sa.bindparam("after_at", type_=sa.BigInteger), sa.bindparam("after_sequence", type_=sa.BigInteger)),
+        after_bound(observation_log),
         _log.observed_at < sa.bindparam("until"),
     )
     .order_by(_log.observed_at, _log.sequence)
