@@ -15,17 +15,9 @@ Record the presence graphs that a Ditto SDK shows; ask about any past moment.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from peerstore.answers import (
-    AttributeChange,
-    AttributeDifference,
-    Change,
-    ConnectionSession,
-    Difference,
-    KnownPeer,
-    ObserverSummary,
-    Reject,
-    Session,
-)
+from peerstore.answers.changes import AttributeChange, AttributeDifference, Change, Difference
+from peerstore.answers.inventory import KnownPeer, ObserverSummary, Reject
+from peerstore.answers.sessions import ConnectionSession, Session
 from peerstore.canonical import ABSENT
 from peerstore.errors import (
     DatabaseBusy,

@@ -7,9 +7,10 @@ watching still holds at the limit, so a span ends one microsecond after it. (Rul
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -146,3 +147,44 @@ def last_watching(connection: Connection, observer_id: int, scope: Scope, moment
             end = silence_end(logged, scope)
             return min(until.observed_at, moment if end is None else end - 1)
         until = at_end_of(logged.observed_at - 1)
+
+
+def watched(connection: Connection, scope: Scope, since: int, until: int) -> Iterator[tuple[int, int]]:
+    """The stretches of ``[since, until)`` over which anybody of a scope was watching, in order, apart from each
+    other."""
+    streams = [spans(connection, number, scope, since, until) for number in scope.observers.values()]
+    start: int | None = None
+    end = since
+    for span in heapq.merge(*streams, key=lambda each: each.start):
+        if start is not None and span.start > end:
+            yield start, end
+            start = None
+        if start is None:
+            start, end = max(span.start, since), since
+        end = max(end, until if span.end is None else min(span.end, until))
+    if start is not None and start < end:
+        yield start, end
+
+
+def measured_window(
+    connection: Connection, scope: Scope, since: int | None, until: int | None
+) -> tuple[int, int] | None:
+    """The window of an answer that measures time: where the question leaves an end open, from the first observation of
+    the scope to its last one (what came after is no history yet). ``None`` if there is no observation, or nothing of
+    the history is in the window."""
+    if since is None:
+        since = min(_edges(connection, scope, sa.func.min), default=None)
+    if until is None:
+        until = max(_edges(connection, scope, sa.func.max), default=None)
+    if since is None or until is None or since >= until:
+        return None
+    return since, until
+
+
+def _edges(connection: Connection, scope: Scope, edge: Any) -> list[int]:
+    """The first or last observation of each observer of a scope."""
+    statement = sa.select(edge(_log.observed_at)).where(_log.observer_id == sa.bindparam("observer"))
+    if scope.known_at is not None:
+        statement = statement.where(_log.recorded_at <= scope.known_at)
+    found = (connection.execute(statement, {"observer": number}).scalar() for number in scope.observers.values())
+    return [moment for moment in found if moment is not None]

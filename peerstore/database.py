@@ -218,24 +218,28 @@ class Database:
             )
         return DatabaseError(f"{where} cannot be used: {said}")
 
-    def insert(self, connection: Connection, table: sa.Table, values: Sequence[Any]) -> None:
+    def insert(
+        self, connection: Connection, table: sa.Table, values: Sequence[Any], *, leave_known: bool = False
+    ) -> None:
         """Insert full rows, given as one flat list of values in the order of the table's columns, as fast as the engine
         can: a flat list costs the garbage collector nothing, and a statement of many rows is cheaper than many of one.
+        ``leave_known``: rows whose key is already there are left alone, and are no error.
         """
+        ending = " ON CONFLICT DO NOTHING" if leave_known else ""
         names = tuple(table.columns.keys())
         width, step = len(names), _ROWS_A_STATEMENT * len(names)
         if not self.is_sqlite:
             if values:
                 columns = tuple(_array(table.c[name], values[start::width]) for start, name in enumerate(names))
-                connection.exec_driver_sql(self._insert_text(table, names), columns)
+                connection.exec_driver_sql(self._insert_text(table, names) + ending, columns)
             return
         whole = len(values) - len(values) % step
         for start in range(0, whole, step):
-            text = self._insert_text(table, names, _ROWS_A_STATEMENT)
+            text = self._insert_text(table, names, _ROWS_A_STATEMENT) + ending
             connection.exec_driver_sql(text, tuple(values[start : start + step]))
         rows = [tuple(values[start : start + width]) for start in range(whole, len(values), width)]
         if rows:
-            connection.exec_driver_sql(self._insert_text(table, names), rows)
+            connection.exec_driver_sql(self._insert_text(table, names) + ending, rows)
 
     def insert_new(
         self, connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]], returning: str = "digest"

@@ -1,4 +1,5 @@
-"""The dictionaries, written: from observers, elements and documents to ids, making those that are new.
+"""The dictionaries, written: from observers, elements and documents to ids, making those that are new; and which
+documents a peer ever had.
 
 Only :mod:`peerstore.recording` uses it, inside its transaction. Ids that were made in a transaction that failed may be
 given again to something else, so after a failure :meth:`Interning.forget` drops what was kept.
@@ -18,10 +19,11 @@ from peerstore.database import Database, chunks
 from peerstore.ditto_peers import BOTH, FIRST, GRAPH, SECOND, ParsedPeer, PlainElements
 from peerstore.keyframes import State
 from peerstore.model import Element, PresenceGraph
-from peerstore.tables import document, element, observer
+from peerstore.tables import document, element, observer, peer_document
 
 _MOST_KEPT = 100_000
 _MOST_PEERS = 30_000
+_MOST_PAIRS = 500_000
 _identity = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -44,12 +46,15 @@ class Interning:
         self._elements: dict[Element, int] = {}
         self._documents: dict[str, int] = {}
         self._observers: dict[str, int] = {}
+        self._peers: set[int] = set()
+        self._pairs: set[tuple[int, int]] = set()
         self._firsts: dict[ParsedPeer, State] = {}
         self._seconds: dict[ParsedPeer, State] = {}
 
     def forget(self) -> None:
         """Drop every kept id: the transaction that made them has failed."""
         self._elements, self._documents, self._observers = {}, {}, {}
+        self._peers, self._pairs = set(), set()
         self._firsts, self._seconds = {}, {}
 
     def states(self, connection: Connection, graphs: Sequence[PresenceGraph]) -> list[State]:
@@ -121,11 +126,29 @@ class Interning:
         self._observers |= self._ids(connection, observer, observer.c.observer_key, rows)
         return self._observers
 
+    def new_pairs(self, elements: Iterable[int | None], documents: Iterable[int | None]) -> set[tuple[int, int]]:
+        """The peers among these elements, each with its document, in pairs that may be new to ``peer_document``."""
+        peers = self._peers
+        pairs = {pair for pair in zip(elements, documents, strict=True) if pair[0] in peers and pair[1] is not None}
+        return pairs - self._pairs  # type: ignore[return-value]
+
+    def pair(self, connection: Connection, pairs: Collection[tuple[int, int]]) -> None:
+        """Make sure that these peers and documents stand in ``peer_document``."""
+        # Sorted, as above; and once a transaction, after all else that two writers may wait for.
+        rows = [number for pair in sorted(pairs) for number in pair]
+        self._database.insert(connection, peer_document, rows, leave_known=True)
+        if len(self._pairs) > _MOST_PAIRS:
+            self._pairs = set()
+        self._pairs.update(pairs)
+
     def _learn_elements(self, connection: Connection, items: Collection[Element]) -> None:
         by_digest = {element_digest(item): item for item in items}
         rows = {key: _element_row(key, item) for key, item in by_digest.items()}
         for key, number in self._ids(connection, element, element.c.digest, rows).items():
-            self._elements[by_digest[key]] = number
+            item = by_digest[key]
+            self._elements[item] = number
+            if item.kind == "peer":
+                self._peers.add(number)
 
     def _learn_documents(self, connection: Connection, texts: Collection[str]) -> None:
         by_digest = {digest(text.encode()): text for text in texts}

@@ -10,21 +10,42 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from peerstore.answers import ObserverSummary, Reject
+from peerstore.answers.inventory import ObserverSummary, Reject
 from peerstore.coverage import Scope, is_watching
 from peerstore.database import Database, chunks, redacted
+from peerstore.dictionary import observer_ids
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import InputError, UnknownPeer
+from peerstore.naming import device_name, newest_names
 from peerstore.schema import revision
 from peerstore.states import AFTER_ALL, at_end_of, last_logged
-from peerstore.tables import document, element, element_change, keyframe, observation_log, observer, reject
+from peerstore.tables import (
+    document,
+    element,
+    element_change,
+    keyframe,
+    observation_log,
+    observer,
+    peer_document,
+    reject,
+)
 from peerstore.times import instant, iso
+
+_FEW_DOCUMENTS = 8  # a peer with more may be one whose attributes change all day: better not read them all
 
 
 def peer_elements(connection: Connection, key: str) -> list[int]:
     """The id of a peer, in a list; an empty one if it was never recorded."""
     statement = sa.select(element.c.id).where(element.c.peer1 == key, element.c.kind == "peer")
     return list(connection.execute(statement).scalars())
+
+
+def all_peers(connection: Connection, key: str | None = None) -> dict[int, str]:
+    """The key of every peer ever heard of by its id, in the byte order of the keys; or of the one asked for."""
+    statement = sa.select(element.c.id, element.c.peer1).where(element.c.kind == "peer").order_by(element.c.peer1)
+    if key is not None:
+        statement = statement.where(element.c.peer1 == key)
+    return {row.id: row.peer1 for row in connection.execute(statement)}
 
 
 def connection_elements(connection: Connection, ends: Sequence[str]) -> list[int]:
@@ -51,9 +72,8 @@ def resolve_peer(connection: Connection, name: str) -> str:
     exact = [peers.where(element.c.peer1 == key), observers.where(observer.c.observer_key == key)]
     if any(connection.execute(statement).first() for statement in exact):
         return key
-    after = name + chr(0x10FFFF)
-    found = set(connection.execute(peers.where(element.c.peer1.between(name, after)).limit(10)).scalars())
-    found |= set(connection.execute(observers.where(observer.c.observer_key.between(name, after)).limit(10)).scalars())
+    beginning = [peers.where(*_from(element.c.peer1, name)), observers.where(*_from(observer.c.observer_key, name))]
+    found = {each for statement in beginning for each in connection.execute(statement.limit(10)).scalars()}
     found = {each for each in found if each.startswith(name)} or _named(connection, name)
     if len(found) == 1:
         return found.pop()
@@ -63,22 +83,23 @@ def resolve_peer(connection: Connection, name: str) -> str:
     raise UnknownPeer(f"several peers go by {name!r}: {shown}; give more of the key")
 
 
+def _from(column: sa.Column[Any], name: str) -> tuple[sa.ColumnElement[bool], ...]:
+    # Not BETWEEN: PostgreSQL knows no COLLATE within it.
+    return column >= name, column <= name + chr(0x10FFFF)
+
+
 def _named(connection: Connection, name: str) -> set[str]:
     """The keys of peers that ever had this device name."""
     text = json.dumps({"device_name": name}, ensure_ascii=False)[1:-1].replace(": ", ":")
     pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     documents = sa.select(document.c.id, document.c.body).where(document.c.body.like(pattern, escape="\\"))
-    ids = [row.id for row in connection.execute(documents) if json.loads(row.body).get("device_name") == name]
-    peers: set[str] = set()
-    for number in ids:
-        statement = (
-            sa.select(element.c.peer1)
-            .distinct()
-            .select_from(element_change.join(element, element.c.id == element_change.c.element_id))
-            .where(element_change.c.document_id == number, element.c.kind == "peer")
-        )
-        peers.update(connection.execute(statement).scalars())
-    return peers
+    numbers = [row.id for row in connection.execute(documents) if device_name(row.body) == name]
+    bearers = (
+        sa.select(element.c.peer1)
+        .select_from(peer_document.join(element, element.c.id == peer_document.c.element_id))
+        .where(peer_document.c.document_id.in_(sa.bindparam("ids", expanding=True)))
+    )
+    return {key for ids in chunks(numbers) for key in connection.execute(bearers, {"ids": ids}).scalars()}
 
 
 def peer_keys(connection: Connection) -> list[str]:
@@ -87,26 +108,39 @@ def peer_keys(connection: Connection) -> list[str]:
     return [str(key) for key in connection.execute(statement).scalars()]
 
 
+def observer_keys(connection: Connection) -> list[str]:
+    """The key of every observer, in byte order."""
+    return list(observer_ids(connection))
+
+
+def peers_with_several_documents(connection: Connection, most: int = 1) -> list[int]:
+    """The ids of the peers that were recorded with more than one document (with more than so many), whoever saw them:
+    all others never changed."""
+    peer = peer_document.c.element_id
+    statement = sa.select(peer).group_by(peer).having(sa.func.count() > most).order_by(peer)
+    return list(connection.execute(statement).scalars())
+
+
 def device_names(connection: Connection) -> dict[str, str]:
     """The newest device name of every peer that ever had one, by key, whoever saw it."""
-    change = element_change.c
-    statement = (
-        sa.select(element.c.peer1, change.document_id, sa.func.max(change.observed_at))
-        .select_from(element_change.join(element, element.c.id == change.element_id))
-        .where(element.c.kind == "peer", change.document_id.is_not(None))
-        .group_by(element.c.peer1, change.document_id)
-    )
-    found = connection.execute(statement).all()
-    bodies = sa.select(document.c.id, document.c.body).where(document.c.id.in_(sa.bindparam("ids", expanding=True)))
-    names: dict[int, str] = {}
-    for ids in chunks({row[1] for row in found}):
-        for number, body in connection.execute(bodies, {"ids": ids}):
-            names[number] = json.loads(body).get("device_name") or ""
-    newest: dict[str, tuple[int, str]] = {}
-    for key, number, moment in found:
-        if names[number]:
-            newest[key] = max(newest.get(key, (moment, names[number])), (moment, names[number]))
-    return {key: name for key, (_, name) in newest.items()}
+    names = _only_names(connection)
+    several = [number for number, name in names.items() if name is None]
+    several += peers_with_several_documents(connection, _FEW_DOCUMENTS)
+    newest = newest_names(connection, several)
+    found = {number: newest.get(number, name) for number, name in (dict.fromkeys(several) | names).items()}
+    return {key: name for number, key in all_peers(connection).items() if (name := found.get(number))}
+
+
+def _only_names(connection: Connection) -> dict[int, str | None]:
+    """The name of each peer that has few documents and a name in them; ``None`` if they tell several names."""
+    peer = peer_document.c.element_id
+    few = sa.select(peer).group_by(peer).having(sa.func.count() <= _FEW_DOCUMENTS)
+    told = sa.select(peer, document.c.body).select_from(peer_document.join(document)).where(peer.in_(few))
+    names: dict[int, str | None] = {}
+    for number, body in connection.execute(told):
+        if name := device_name(body):
+            names[number] = name if names.setdefault(number, name) == name else None
+    return names
 
 
 def observer_summaries(connection: Connection, scope: Scope, now: int) -> list[ObserverSummary]:

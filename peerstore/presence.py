@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy.engine import Connection as DatabaseConnection
 
-from peerstore.answers import AttributeDifference, Difference
+from peerstore.answers.changes import AttributeDifference, Difference
 from peerstore.canonical import Document, differences
 from peerstore.coverage import Scope, is_watching, last_watching
 from peerstore.dictionary import Dictionary

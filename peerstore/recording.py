@@ -161,6 +161,7 @@ class _Batch:
         self._known_cursors = cursors
         self._last_recorded_at: dict[int, int] = {}
         self._stretches: list[_Stretch] = []
+        self._pairs: set[tuple[int, int]] = set()
         self._tried = False
 
     def record(
@@ -190,6 +191,7 @@ class _Batch:
         self.cursors.clear()
         self.outdated.clear()
         self._stretches.clear()
+        self._pairs.clear()
 
     def _items(self, connection: Connection, observations: Sequence[Observation]) -> list[Item]:
         graphs = [given.graph for given in observations if given.graph is not None]
@@ -214,6 +216,7 @@ class _Batch:
         for stretch in self._stretches:
             stretch.space_keyframes(self, connection)
         self.flush(connection)
+        self._interning.pair(connection, self._pairs)
         recorded = [
             observer_id
             for observer_id, items in of_observer.items()
@@ -272,6 +275,7 @@ class _Batch:
             )
         self._database.insert(connection, observation_log, edits.logged)
         self._database.insert(connection, element_change, edits.changes)
+        self._pairs |= self._interning.new_pairs(edits.changes[3::7], edits.changes[4::7])
         self._database.insert(connection, keyframe, edits.keyframes)
         edits.clear()
 

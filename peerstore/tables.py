@@ -3,7 +3,7 @@
 Layout (why: ``docs/decisions/0002-storage-layout.md``): an observation log holds every observation; change rows hold,
 for each observation, only the elements that differ from the observation before it; keyframes hold the whole state now
 and then, so that reading the state at any instant costs one keyframe and the few changes after it. Dictionaries hold
-each observer, peer, connection and document once.
+each observer, peer, connection and document once, and which documents a peer ever had.
 
 To be distributed later without a redesign, every table that grows with observations begins its keys with the observer;
 the others are small dictionaries; there are no triggers and no cascades (``tests/test_schema.py`` holds these rules).
@@ -92,6 +92,20 @@ document = Table(
     Column("body", Text, nullable=False, comment="Canonical JSON text: the attributes of a peer, connection or graph."),
     comment="Dictionary: every distinct document, once.",
     sqlite_strict=True,
+)
+
+peer_document = Table(
+    "peer_document",
+    metadata,
+    Column("element_id", _integer, ForeignKey(element.c.id), primary_key=True, comment="The peer."),
+    Column(
+        "document_id", _integer, ForeignKey(document.c.id), primary_key=True, comment="A document that it ever had."
+    ),
+    Index(None, "document_id"),
+    comment="Dictionary: every document that a peer was ever recorded with, whoever saw it. "
+    "Derived: holds nothing that the change rows do not.",
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
 )
 
 observation_log = Table(
@@ -200,4 +214,4 @@ reject = Table(
     sqlite_strict=True,
 )
 
-DICTIONARIES = frozenset({"store_info", "observer", "element", "document", "reject"})
+DICTIONARIES = frozenset({"store_info", "observer", "element", "document", "peer_document", "reject"})

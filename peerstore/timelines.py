@@ -24,7 +24,8 @@ _ids: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
 ChangeRow = tuple[int, int, int, int | None, int | None]
 
 
-def _days() -> sa.CTE:
+def days_with_rows() -> sa.CTE:
+    """The days, from ``from_day`` to about ``to_day``, on which the observer ``observer`` has change rows."""
     first, following = element_change.alias("first"), element_change.alias("following")
     days = (
         sa.select(sa.func.min(first.c.day).label("day"))
@@ -38,7 +39,7 @@ def _days() -> sa.CTE:
 
 
 def _rows() -> sa.Select[Any]:
-    days = _days()
+    days = days_with_rows()
     return (
         sa.select(_change.observed_at, _change.sequence, _change.element_id, _change.document_id, _change.previous_id)
         .select_from(days.join(element_change, _change.day == days.c.day))
@@ -55,6 +56,8 @@ def element_rows(
 ) -> Sequence[ChangeRow]:
     """The change rows of some elements in ``(after, until]``: (observed_at, sequence, element, document, previous), in
     order."""
+    if not elements:
+        return []
     days = {"from_day": max(after.observed_at // DAY, -(2**40)), "to_day": min(until.observed_at // DAY, 2**40)}
     found = connection.execute(ROWS, {"observer": observer_id, "ids": list(elements), **days}).all()
     rows = [row for row in found if after < (row[0], row[1]) <= until]

@@ -1,8 +1,8 @@
 """Verification: what is stored, held against itself. Never writes.
 
 Documents and elements against their digests; each observer's chain of change rows against itself (what a row calls the
-document before must be it); keyframes against the changes; ``gap_from`` against the log; the engine's own checks of
-structure and of foreign keys.
+document before must be it); keyframes against the changes; ``gap_from`` against the log; the documents that peers ever
+had against the changes; the engine's own checks of structure and of foreign keys.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from peerstore.interning import digest, element_digest
 from peerstore.keyframes import State, unpack
 from peerstore.model import Element
 from peerstore.states import AFTER_ALL, BEFORE_ALL, Logged, logged_between
-from peerstore.tables import document, element, element_change, keyframe, observer
+from peerstore.tables import document, element, element_change, keyframe, observer, peer_document
 from peerstore.times import iso
 
 _MOST_FINDINGS = 100
@@ -68,6 +68,7 @@ def verify(database: Database, connection: Connection, full: bool = True) -> Ver
         _digests(connection, result)
         for number, key in connection.execute(sa.select(observer.c.id, observer.c.observer_key)).all():
             _Chain(connection, number, key, result).check()
+        _peer_documents(connection, result)
     return result
 
 
@@ -94,6 +95,26 @@ def _digests(connection: Connection, result: Verification) -> None:
         item = Element(row.kind, row.peer1 or "", row.peer2 or "", row.type or "", row.source_id or "")
         if element_digest(item) != bytes(row.digest):
             result._find(f"element {row.id} does not match its digest")
+
+
+def _peer_documents(connection: Connection, result: Verification) -> None:
+    told = sa.select(peer_document.c.element_id, peer_document.c.document_id)
+    change = element_change.c
+    seen = (
+        sa.select(change.element_id, change.document_id)
+        .select_from(element_change.join(element, element.c.id == change.element_id))
+        .where(element.c.kind == "peer", change.document_id.is_not(None))
+    )
+    count = connection.execute(sa.select(sa.func.count()).select_from(peer_document)).scalar_one()
+    if count:
+        result.checked["peer_documents"] = count
+    for statement, problem in (
+        (seen.except_(told), "peer_document does not tell that peer {} had document {}"),
+        (told.except_(seen), "peer_document tells that peer {} had document {}: no change row does"),
+    ):
+        ordered = statement.order_by("element_id", "document_id")
+        for pair in connection.execute(ordered, execution_options={"yield_per": 1000}):
+            result._find(problem.format(*pair))
 
 
 class _Chain:

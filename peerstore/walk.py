@@ -12,25 +12,38 @@ shown last stays, and is compared with what is there when somebody watches again
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby, islice, repeat
 from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from peerstore.answers import EndReason
+from peerstore.answers.sessions import EndReason
 from peerstore.coverage import Scope, is_watching, spans
 from peerstore.dictionary import Dictionary
 from peerstore.keyframes import State
 from peerstore.merging import Holders
+from peerstore.model import ElementKind
 from peerstore.presence import begins_by_rows, last_known, version_begin, views_at
 from peerstore.states import Logged, Position, after_bound, at_end_of, last_graph, last_logged, state_at
+from peerstore.tables import element as element_table
 from peerstore.tables import element_change, observation_log
 from peerstore.timelines import element_rows
 
 Turn = Literal["started", "stopped", "silence"]
+
+
+def growing_parts(items: Iterable[int]) -> Iterator[list[int]]:
+    """Items in parts that grow: an answer that is made part by part gives its first rows soon, and its last ones with
+    few statements more."""
+    rest = iter(items)
+    for size in chain((1, 8), repeat(64)):
+        part = list(islice(rest, size))
+        if not part:
+            return
+        yield part
 
 
 class Event(NamedTuple):
@@ -69,8 +82,8 @@ class Moment:
 
 
 class Walk:
-    """The merged presence of a scope over ``(after, until)``; iterate it once. Restricted to some elements if they are
-    given.
+    """The merged presence of a scope over ``(after, until)``; iterate it once. Restricted to some elements, or to those
+    of one kind, if that is given; without any element, it tells who was watching.
 
     Before the first step, :attr:`shown` is the merged presence at ``after`` (where nobody was watching then: the last
     one known).
@@ -83,9 +96,10 @@ class Walk:
         scope: Scope,
         after: int,
         until: int,
-        elements: Collection[int] | None = None,
+        elements: Collection[int] | ElementKind | None = None,
     ) -> None:
         self._connection = connection
+        self._dictionary = dictionary
         self._scope = scope
         self._after = after
         self._until = until
@@ -115,6 +129,9 @@ class Walk:
     def _restricted(self, state: State) -> State:
         if self._elements is None:
             return state
+        if isinstance(self._elements, str):
+            known = self._dictionary.elements(self._connection, state)
+            return {element: document for element, document in state.items() if known[element].kind == self._elements}
         return {element: state[element] for element in self._elements if element in state}
 
     def _shown_at_opening(self) -> tuple[dict[int, int], bool]:
@@ -232,14 +249,16 @@ class Walk:
 
     def _rows(self, number: int) -> Iterator[tuple[int, int, int | None]]:
         """(observed_at, element, document) of every change row, in order."""
-        if self._elements is not None:
+        values: dict[str, int | str] = {"observer": number, "after": self._after, "until": self._until}
+        statement = _ROWS
+        if isinstance(self._elements, str):
+            statement, values["kind"] = _ROWS_OF_KIND, self._elements
+        elif self._elements is not None:
             after, until = at_end_of(self._after), Position(self._until, -1)
             for at, _, element, document, _ in element_rows(self._connection, number, self._elements, after, until):
                 yield at, element, document
             return
-        values = {"observer": number, "after": self._after, "until": self._until}
-        rows = self._connection.execute(_ROWS, values, execution_options={"yield_per": 1000})
-        for at, element, document in rows:
+        for at, element, document in self._connection.execute(statement, values, execution_options={"yield_per": 1000}):
             yield at, element, document
 
     def _known_rows(self, number: int) -> Iterator[tuple[int, int, int | None]]:
@@ -262,13 +281,18 @@ class Walk:
             if recorded_at > self._scope.known_at or stopped:
                 continue
             for element, document in hidden.items():
-                if state.get(element) != document and (self._elements is None or element in self._elements):
+                if state.get(element) != document and self._speaks_of(element):
                     if document is None:
                         state.pop(element, None)
                     else:
                         state[element] = document
                     yield at, element, document
             hidden.clear()
+
+    def _speaks_of(self, element: int) -> bool:
+        if isinstance(self._elements, str):
+            return self._dictionary.elements(self._connection, [element])[element].kind == self._elements
+        return self._elements is None or element in self._elements
 
 
 _change, _log = element_change.c, observation_log.c
@@ -280,6 +304,9 @@ _ROWS = (
         _change.observed_at < sa.bindparam("until"),
     )
     .order_by(_change.observed_at, _change.sequence)
+)
+_ROWS_OF_KIND = _ROWS.select_from(element_change.join(element_table, element_table.c.id == _change.element_id)).where(
+    element_table.c.kind == sa.bindparam("kind")
 )
 _KNOWN_ROWS = (
     sa.select(_log.observed_at, _log.sequence, _log.recorded_at, _log.stopped, _change.element_id, _change.document_id)

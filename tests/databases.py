@@ -42,11 +42,13 @@ def relations(url: str) -> set[str]:
 
 
 def rows(url: str) -> dict[str, list[Any]]:
-    """All rows of our tables."""
+    """All rows of those of our tables that are there."""
+    there = relations(url)
     with plain(url) as connection:
         return {
             table.name: sorted(map(tuple, connection.execute(sa.select(table))), key=repr)
             for table in metadata.sorted_tables
+            if table.name in there
         }
 
 

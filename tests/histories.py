@@ -83,10 +83,18 @@ _CHANGES = """
     FROM element_change c JOIN observer o ON o.id = c.observer_id JOIN element e ON e.id = c.element_id
     LEFT JOIN document after ON after.id = c.document_id LEFT JOIN document previous ON previous.id = c.previous_id"""
 
+_DOCUMENTS = """
+    SELECT e.kind, e.peer1, d.body FROM peer_document p
+    JOIN element e ON e.id = p.element_id JOIN document d ON d.id = p.document_id"""
 
-def stored(url: str) -> tuple[list[Any], list[Any]]:
-    """The rows of the observation log and the change rows, with keys instead of ids and without ``recorded_at``."""
+
+def stored(url: str) -> tuple[list[Any], list[Any], list[Any]]:
+    """The rows of the observation log, the change rows and the documents of peers, with keys instead of ids and without
+    ``recorded_at``."""
     with plain(url) as connection:
         log = [tuple(row) for row in connection.execute(sa.text(_LOG))]
-        changes = sorted((tuple(row) for row in connection.execute(sa.text(_CHANGES))), key=repr)
-    return log, changes
+        changes, documents = (
+            sorted((tuple(row) for row in connection.execute(sa.text(query))), key=repr)
+            for query in (_CHANGES, _DOCUMENTS)
+        )
+    return log, changes, documents

@@ -12,7 +12,8 @@ import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 import peerstore
-from peerstore.answers import AttributeChange, Change, ConnectionSession, Session
+from peerstore.answers.changes import AttributeChange, Change
+from peerstore.answers.sessions import ConnectionSession, Session
 from peerstore.model import Connection
 from peerstore.times import instant, iso, micros
 from tests.conftest import drop_url, fresh_url

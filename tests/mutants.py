@@ -11,13 +11,14 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 from unittest.mock import patch
 
-from peerstore import coverage, history, keyframes, presence, recording, states
-from peerstore.answers import Change
+from peerstore import coverage, keyframes, presence, recording, states
+from peerstore.answers.changes import Change
 from peerstore.chain import Chain
 from peerstore.merging import Holders
+from peerstore.questions import changes
+from peerstore.questions.sessions import Sessions
 from peerstore.recording import Recorder
-from peerstore.sessions import Sessions
-from peerstore.store import PeerStore
+from peerstore.store.asking import Asking
 from peerstore.times import micros
 
 Mutant = Callable[[], AbstractContextManager[None]]
@@ -133,13 +134,13 @@ def recorded_at_follows_the_clock_backwards() -> Iterator[None]:
 
 @mutant
 def known_at_is_ignored() -> Iterator[None]:
-    with method(PeerStore, "_asking", lambda true, store, observer, _, silence: true(store, observer, None, silence)):
+    with method(Asking, "_asking", lambda true, store, observer, _, silence: true(store, observer, None, silence)):
         yield
 
 
 @mutant
 def max_silence_of_the_question_is_ignored() -> Iterator[None]:
-    with method(PeerStore, "_asking", lambda true, store, observer, known_at, _: true(store, observer, known_at, None)):
+    with method(Asking, "_asking", lambda true, store, observer, known_at, _: true(store, observer, known_at, None)):
         yield
 
 
@@ -186,7 +187,7 @@ def session_outlasts_the_last_watcher() -> Iterator[None]:
 
 @mutant
 def metadata_is_learned_at_any_time() -> Iterator[None]:
-    with patch.object(history, "_FIRST_MINUTE", 10**15):
+    with patch.object(changes, "_FIRST_MINUTE", 10**15):
         yield
 
 
@@ -197,7 +198,7 @@ def change_across_an_absence_is_not_marked() -> Iterator[None]:
             change.across_absence = False
             yield change
 
-    with method(history.Question, "_of_peer", of_peer):
+    with method(changes.Question, "_of_peer", of_peer):
         yield
 
 
@@ -207,7 +208,7 @@ def change_across_unobserved_time_is_not_marked() -> Iterator[None]:
         moment.lit_before = True
         return true(question, moment)
 
-    with method(history.Question, "_of_moment", of_moment):
+    with method(changes.Question, "_of_moment", of_moment):
         yield
 
 

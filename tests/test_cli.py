@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from peerstore.cli import main
 from peerstore.cli.output import safe
+from peerstore.cli.program import SECTIONS
 from peerstore.demo import late_observations, live_observations
 from tests.commands import KEYS, SPLIT, answer, envelope, lines, run
 
@@ -105,10 +106,16 @@ def test_every_command_has_help_and_an_example(path: tuple[str, ...], command: c
 
 
 def test_the_list_of_commands_is_not_cut_off(empty: Path) -> None:
-    for words in ([], ["rejects"]):
-        listed = run(*words, "--help", env={"COLUMNS": "80"}).stdout.partition("\nCommands:\n")[2]
+    for words, title in (([], "Record"), (["rejects"], "Commands")):
+        listed = run(*words, "--help", env={"COLUMNS": "80"}).stdout.partition(f"\n{title}:\n")[2]
         assert listed
         assert "..." not in listed
+
+
+def test_every_command_is_listed_by_what_it_is_about() -> None:
+    named = [name for names in SECTIONS.values() for name in names]
+    assert len(named) == len(set(named))
+    assert set(main.commands) <= set(named)
 
 
 def test_help_starts_without_a_database_library() -> None:

@@ -313,7 +313,7 @@ def public_names() -> Iterator[str]:
     """Every public name of the package, and the methods of what users hold in their hands."""
     yield from (each for each in peerstore.__all__ if not each.startswith("__"))
     for kind in (peerstore.PeerStore, peerstore.Presence):
-        yield from (each for each in vars(kind) if not each.startswith("_") and callable(getattr(kind, each)))
+        yield from (each for each in dir(kind) if not each.startswith("_") and callable(getattr(kind, each)))
 
 
 def test_every_public_name_is_documented() -> None:

@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 import peerstore
+from peerstore.cli.options import find_observer
 from tests.conftest import ENGINES, drop_url, fresh_url
 
 GROWING = ("observation_log", "element_change", "keyframe")
-SMALL = ("observer", "element", "document", "store_info", "peerstore_revision", "sqlite_master", "days", "CONSTANT")
+DICTIONARIES = ("observer", "element", "document", "peer_document", "store_info")
+SMALL = (*DICTIONARIES, "peerstore_revision", "sqlite_master", "days", "CONSTANT")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OBSERVERS = ("o1", "o2", "o3")
 
@@ -33,13 +35,21 @@ def history() -> Iterator[dict[str, Any]]:
         for step in range(2500):
             present ^= {f"p{chance.randrange(40):02}" for _ in range(4)}
             peers = [
-                {"peerKeyString": key, "deviceName": key, "connections": links(key, present)} for key in sorted(present)
+                {"peerKeyString": key, "deviceName": named(key, step), "connections": links(key, present)}
+                for key in sorted(present)
             ]
             yield {
                 "observed_at": START + timedelta(minutes=35 * step),
                 "graph": {"localPeer": {"peerKeyString": observer, "connections": []}, "remotePeers": peers},
                 "max_silence": 60 if step % 500 == 499 else 3000,
             }
+
+
+def named(key: str, step: int) -> str:
+    """One peer goes by several names, one by very many."""
+    if key == "p04":
+        return f"{key}, {step}"
+    return f"{key}, renamed" if key == "p05" and step > 1000 else key
 
 
 def links(key: str, present: set[str]) -> list[dict[str, Any]]:
@@ -111,6 +121,9 @@ QUESTIONS: dict[str, Question] = {
     "sessions of a peer": lambda store: list(store.sessions("p03")),
     "sessions in an hour": lambda store: list(store.sessions(since=MIDDLE, until=MIDDLE + HOUR)),
     "connection_sessions of a pair": lambda store: list(store.connection_sessions("p03", "p13")),
+    "device_names": lambda store: store.device_names(),
+    "resolve_peer": lambda store: store.resolve_peer("p05, renamed"),
+    "an observer by name": lambda store: (find_observer(store, "o1"), find_observer(store, "p05, renamed")),
     "presence_over": lambda store: list(store.presence_over(MIDDLE, MIDDLE + HOUR)),
 }
 

@@ -44,8 +44,9 @@ def public_things() -> Iterator[tuple[str, Any]]:
             continue
         yield name, thing
         if inspect.isclass(thing):
-            for member, value in vars(thing).items():
-                if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
+            for member, value in inspect.getmembers(thing):
+                own = str(getattr(value, "__module__", "peerstore")).startswith("peerstore")
+                if own and not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
                     yield f"{name}.{member}", value
 
 

@@ -34,7 +34,7 @@ def graph(name: str = "Till") -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def expected() -> tuple[list[Any], list[Any]]:
+def expected() -> tuple[list[Any], ...]:
     """What is stored of the history once it was recorded in order, in one batch, on SQLite."""
     url = fresh_url("sqlite")
     with peerstore.open(url) as store:

@@ -6,7 +6,40 @@ stdout, everything else to stderr. The ways out are told by :mod:`peerstore.cli.
 
 from __future__ import annotations
 
-from peerstore.cli import database, demo, history, moments, peers, record, rejects
+from peerstore.cli import (
+    activity,
+    cloud,
+    database,
+    demo,
+    fleet,
+    history,
+    links,
+    moments,
+    online,
+    peers,
+    record,
+    rejects,
+    shape,
+    watching,
+    why,
+)
 from peerstore.cli.program import main
 
-__all__ = ["database", "demo", "history", "main", "moments", "peers", "record", "rejects"]
+__all__ = [
+    "activity",
+    "cloud",
+    "database",
+    "demo",
+    "fleet",
+    "history",
+    "links",
+    "main",
+    "moments",
+    "online",
+    "peers",
+    "record",
+    "rejects",
+    "shape",
+    "watching",
+    "why",
+]

@@ -7,7 +7,8 @@ from typing import get_args
 
 import click
 
-from peerstore.answers import AttributeChange, Change, ChangeKind, ConnectionSession, Session
+from peerstore.answers.changes import AttributeChange, Change, ChangeKind
+from peerstore.answers.sessions import ConnectionSession, Session
 from peerstore.cli.moments import CONNECTION_FIELDS, connection_columns, unwatched, warn_of_old_states
 from peerstore.cli.options import (
     at_option,

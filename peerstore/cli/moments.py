@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from peerstore.answers import Difference
+from peerstore.answers.changes import Difference
 from peerstore.cli.options import MOMENT, TimeCommand, find_observer, open_store, output_options, view_options
 from peerstore.cli.output import Format, Row, print_document, print_rows
 from peerstore.cli.people import (

@@ -83,7 +83,7 @@ def find_observer(store: PeerStore, name: str | None) -> str | None:
     """The key of the observer that goes by a name, if one is given: an observer need not be a peer."""
     if name is None:
         return None
-    keys = {summary.observer for summary in store.observer_summaries()}
+    keys = store.observer_keys()
     if name in keys:
         return name
     beginning = [key for key in keys if key.startswith(name)]

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from peerstore.answers import ConnectionSession, KnownPeer, ObserverSummary, Session
+from peerstore.answers.inventory import KnownPeer, ObserverSummary
+from peerstore.answers.sessions import ConnectionSession, Session
 from peerstore.cli.history import CONNECTION_SESSIONS, SESSIONS
 from peerstore.cli.moments import PEER_FIELDS
 from peerstore.cli.options import (
@@ -95,8 +96,8 @@ def peer(
     """
     with open_store() as store:
         full_key, watcher = store.resolve_peer(key), find_observer(store, observer)
-        everyone = store.known_peers(observer=watcher, known_at=known_at, max_silence=max_silence)
-        known = next((each for each in everyone if each.peer.peer_key == full_key), None)
+        found_peers = store.known_peers(observer=watcher, known_at=known_at, max_silence=max_silence, peer=full_key)
+        known = next(found_peers, None)
         if known is None:
             raise UnknownPeer(f"{key} is not known to that observer, or was not by that time")
         if format in ("ndjson", "csv"):

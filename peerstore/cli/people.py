@@ -61,7 +61,7 @@ class Names:
 
     def __init__(self, store: PeerStore) -> None:
         self._names = store.device_names()
-        self._keys = sorted({*store.peer_keys(), *(summary.observer for summary in store.observer_summaries())})
+        self._keys = sorted({*store.peer_keys(), *store.observer_keys()})
         self._bearers = Counter(self._names.values())
 
     def key(self, key: str) -> str:

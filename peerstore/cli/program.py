@@ -34,8 +34,33 @@ class Failure(click.ClickException):
         click.echo(f"Error: {safe(self.message)}", file=file or sys.stderr)
 
 
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Record": ("demo", "record", "rejects"),
+    "One moment": ("at", "why", "evidence", "values", "expected", "names", "path", "reach", "islands", "cuts"),
+    "Over time": ("changes", "metadata", "diff", "activity", "timeline", "plot"),
+    "Peers": ("peers", "peer", "seen", "sessions", "uptime", "population", "new-peers", "new-keys"),
+    "Connections": ("connections", "contacts", "flapping", "transports", "fallbacks", "degree"),
+    "Cloud and versions": ("cloud", "rollout", "incompatible"),
+    "Observers": ("observers", "coverage", "disagreements", "skew"),
+    "The database": ("status", "upgrade", "verify", "completion"),
+}
+"""The commands as ``peerstore --help`` lists them."""
+
+
 class Program(click.Group):
     """The group of all commands."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by what they are about."""
+        named = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in self.list_commands(ctx) if name not in named)
+        width = max(map(len, self.commands))
+        for title, names in {**SECTIONS, "Others": others}.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [(name.ljust(width), each.get_short_help_str(70)) for name, each in commands if each is not None]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for, and end as :mod:`peerstore.cli.program` says."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from peerstore.answers import Reject
+from peerstore.answers.inventory import Reject
 from peerstore.cli.options import database_option_again, open_store, output_options
 from peerstore.cli.output import Format, print_document, print_rows, safe
 from peerstore.cli.people import (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
-from peerstore.answers import EndReason
+from peerstore.answers.sessions import EndReason
 from peerstore.coverage import Scope
 from peerstore.dictionary import Dictionary
 from peerstore.model import ElementKind

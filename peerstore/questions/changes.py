@@ -6,19 +6,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection as DatabaseConnection
 
-from peerstore.answers import AttributeChange, Change, ChangeKind, KnownPeer
+from peerstore.answers.changes import AttributeChange, Change, ChangeKind
 from peerstore.canonical import ABSENT, Json, differences
 from peerstore.coverage import Scope
 from peerstore.dictionary import Dictionary
 from peerstore.errors import QuestionError
-from peerstore.model import Connection, Element, Peer
+from peerstore.model import Connection, Element
 from peerstore.presence import Presence, assemble, observer_state, presence_at
-from peerstore.states import at_end_of, last_graph, last_logged
+from peerstore.states import at_end_of, last_logged
 from peerstore.tables import element
 from peerstore.times import EARLIEST, LATEST, instant
 from peerstore.walk import Moment, Walk
@@ -270,47 +270,3 @@ def _differ(before: Presence, after: Presence) -> bool:
     if before.peers != after.peers or before.connections != after.connections:
         return True
     return [each.watching for each in before.observers] != [each.watching for each in after.observers]
-
-
-def known_peers(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, at: int) -> Iterator[KnownPeer]:
-    """Every peer that the merged presence ever held until an instant, by key."""
-    walk = Walk(connection, dictionary, scope, EARLIEST - 1, at + 1)
-    first: dict[int, int] = {}
-    last: dict[int, _Ended] = {}
-    for moment in walk:
-        for number, (before, after) in moment.changed.items():
-            if after is not None:
-                first.setdefault(number, moment.at)
-            elif before is not None and moment.lit_before:
-                last[number] = _Ended(moment.at, before, moment.causes[number])
-        if moment.lit_before and not moment.lit:
-            for number, document in walk.shown.items():
-                last[number] = _Ended(moment.at, document, moment.causes[number])
-    now = presence_at(connection, dictionary, scope, at)
-    elements = dictionary.elements(connection, first)
-    heard = {state.observer: state.observed_at for state in now.observers if state.observed_at is not None}
-    for number in sorted(first, key=lambda each: elements[each].key):
-        key = elements[number].key
-        if elements[number].kind == "peer" and key in now.peers:
-            peer = now.peers[key]
-            yield KnownPeer(peer, instant(first[number]), max(heard[each] for each in peer.seen_by), True)
-        elif elements[number].kind == "peer":
-            gone = last[number]
-            body = dictionary.documents(connection, [gone.document])[gone.document]
-            peer = Peer(key, body, key in heard, ())
-            yield KnownPeer(peer, instant(first[number]), instant(_confirmed(connection, scope, gone)), False)
-
-
-class _Ended(NamedTuple):
-    """Where a peer's last presence ended: when, with which document, and which observers had seen it."""
-
-    at: int
-    document: int
-    observers: set[int]
-
-
-def _confirmed(connection: DatabaseConnection, scope: Scope, gone: _Ended) -> int:
-    """The last observation that held a peer which is gone."""
-    before = at_end_of(gone.at - 1)
-    graphs = (last_graph(connection, number, before, scope.known_at) for number in gone.observers)
-    return max(graph.observed_at for graph in graphs if graph is not None)

@@ -1,8 +1,4 @@
-"""What questions answer: changes, sessions, differences, inventories.
-
-Times are aware :class:`~datetime.datetime` in UTC, with microseconds; an end of ``None`` means "it still holds". An
-interval is half-open: ``[start, end)``. Every answer has a ``to_dict()``: the JSON of the command line.
-"""
+"""Changes, and the differences between two moments."""
 
 from __future__ import annotations
 
@@ -100,59 +96,6 @@ class AttributeChange:
         }
 
 
-EndReason = Literal["left", "stopped", "silence"]
-
-
-@dataclass(slots=True)
-class Session:
-    """An unbroken presence of a peer over ``[start, end)``, after gaps shorter than the grace were joined.
-
-    ``end`` is ``None`` while it still holds. ``end_reason``: ``left`` (an observation without it), ``stopped`` or
-    ``silence`` (the last observer that saw it stopped watching: what came next is unknown), ``None`` while it holds.
-    ``gaps`` counts the joined ones.
-    """
-
-    peer_key: str
-    start: datetime
-    end: datetime | None
-    observer: str | None = None
-    end_reason: EndReason | None = None
-    gaps: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The session as JSON."""
-        return {"peer_key": self.peer_key, **_span(self)}
-
-
-@dataclass(slots=True)
-class ConnectionSession:
-    """An unbroken presence of a connection; the members are as in :class:`Session`."""
-
-    connection: Connection
-    start: datetime
-    end: datetime | None
-    observer: str | None = None
-    end_reason: EndReason | None = None
-    gaps: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The session as JSON."""
-        connection = self.connection
-        ends = {"id": connection.id, "peer1": connection.peer1, "peer2": connection.peer2, "type": connection.type}
-        return {**ends, **_span(self)}
-
-
-def _span(session: Session | ConnectionSession) -> dict[str, Any]:
-    return {
-        "start": iso(session.start),
-        "end": None if session.end is None else iso(session.end),
-        "duration_seconds": None if session.end is None else (session.end - session.start).total_seconds(),
-        "end_reason": session.end_reason,
-        "gaps": session.gaps,
-        "observer": session.observer,
-    }
-
-
 @dataclass(slots=True)
 class AttributeDifference:
     """One attribute of one peer differs between two moments at both of which the peer was present."""
@@ -206,78 +149,4 @@ class Difference:
             "connected": [connection.to_dict() for connection in self.connected],
             "disconnected": [connection.to_dict() for connection in self.disconnected],
             "changed": [change.to_dict() for change in self.changed],
-        }
-
-
-@dataclass(slots=True)
-class KnownPeer:
-    """A peer that the store has ever heard of: its last known attributes, first and last times of presence.
-
-    ``first_seen`` and ``last_seen`` bound its presence in any observer's view; ``last_seen`` is the last moment at
-    which an observation confirmed it. ``present`` says whether it is present at the time of the question.
-    """
-
-    peer: Peer
-    first_seen: datetime
-    last_seen: datetime
-    present: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """The peer as JSON."""
-        times = {"first_seen": iso(self.first_seen), "last_seen": iso(self.last_seen), "present": self.present}
-        return {**self.peer.to_dict(), **times}
-
-
-@dataclass(slots=True)
-class ObserverSummary:
-    """An observer: its first and last observation, how many there are, and whether it is watching now."""
-
-    observer: str
-    first_observed_at: datetime
-    last_observed_at: datetime
-    last_recorded_at: datetime
-    observations: int
-    watching: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """The observer as JSON."""
-        return {
-            "observer": self.observer,
-            "first_observed_at": iso(self.first_observed_at),
-            "last_observed_at": iso(self.last_observed_at),
-            "last_recorded_at": iso(self.last_recorded_at),
-            "observations": self.observations,
-            "watching": self.watching,
-        }
-
-
-@dataclass(slots=True)
-class Reject:
-    """Something that was refused and kept aside.
-
-    ``kind``: ``rejected`` (could not be read) or ``conflict`` (another graph stands under the same observer, time and
-    sequence). ``content`` is the line as it came, whole, unless it was longer than the limit on a line (``complete``
-    is then false).
-    """
-
-    id: int
-    kind: Literal["rejected", "conflict"]
-    source: str
-    line: int
-    reason: str
-    recorded_at: datetime
-    content: bytes
-    complete: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """The reject as JSON; bytes that are no UTF-8 are shown as ``\\xNN``."""
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "source": self.source,
-            "line": self.line,
-            "reason": self.reason,
-            "recorded_at": iso(self.recorded_at),
-            "complete": self.complete,
-            "content": self.content.decode("utf-8", errors="backslashreplace"),
         }

@@ -1,0 +1,1 @@
+"""Answers about links to the cloud: since when, over whom."""

@@ -1,0 +1,1 @@
+"""Answers about the fleet: values and their roll-out, names, keys, expected peers."""

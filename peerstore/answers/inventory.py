@@ -1,0 +1,84 @@
+"""What the store holds: peers, observers, rejects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from peerstore.model import Peer
+from peerstore.times import iso
+
+
+@dataclass(slots=True)
+class KnownPeer:
+    """A peer that the store has ever heard of: its last known attributes, first and last times of presence.
+
+    ``first_seen`` and ``last_seen`` bound its presence in any observer's view; ``last_seen`` is the last moment at
+    which an observation confirmed it. ``present`` says whether it is present at the time of the question.
+    """
+
+    peer: Peer
+    first_seen: datetime
+    last_seen: datetime
+    present: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The peer as JSON."""
+        times = {"first_seen": iso(self.first_seen), "last_seen": iso(self.last_seen), "present": self.present}
+        return {**self.peer.to_dict(), **times}
+
+
+@dataclass(slots=True)
+class ObserverSummary:
+    """An observer: its first and last observation, how many there are, and whether it is watching now."""
+
+    observer: str
+    first_observed_at: datetime
+    last_observed_at: datetime
+    last_recorded_at: datetime
+    observations: int
+    watching: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The observer as JSON."""
+        return {
+            "observer": self.observer,
+            "first_observed_at": iso(self.first_observed_at),
+            "last_observed_at": iso(self.last_observed_at),
+            "last_recorded_at": iso(self.last_recorded_at),
+            "observations": self.observations,
+            "watching": self.watching,
+        }
+
+
+@dataclass(slots=True)
+class Reject:
+    """Something that was refused and kept aside.
+
+    ``kind``: ``rejected`` (could not be read) or ``conflict`` (another graph stands under the same observer, time and
+    sequence). ``content`` is the line as it came, whole, unless it was longer than the limit on a line (``complete``
+    is then false).
+    """
+
+    id: int
+    kind: Literal["rejected", "conflict"]
+    source: str
+    line: int
+    reason: str
+    recorded_at: datetime
+    content: bytes
+    complete: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reject as JSON; bytes that are no UTF-8 are shown as ``\\xNN``."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "source": self.source,
+            "line": self.line,
+            "reason": self.reason,
+            "recorded_at": iso(self.recorded_at),
+            "complete": self.complete,
+            "content": self.content.decode("utf-8", errors="backslashreplace"),
+        }

@@ -1,0 +1,1 @@
+"""Answers about the connections of pairs: contacts, flapping, transports, degree."""

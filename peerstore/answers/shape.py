@@ -1,0 +1,1 @@
+"""Answers about the shape of the mesh: islands, cut peers, paths."""

@@ -1,0 +1,1 @@
+"""Answers about the observers themselves: coverage, gaps, clocks, disagreements."""

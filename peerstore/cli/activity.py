@@ -1,0 +1,1 @@
+"""Commands about how much happened: changes per time, and as they come."""

@@ -1,0 +1,1 @@
+"""Commands about links to the cloud: since when, over whom."""

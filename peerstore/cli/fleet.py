@@ -1,0 +1,1 @@
+"""Commands about the fleet: values and their roll-out, names, keys, expected peers."""

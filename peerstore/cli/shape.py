@@ -1,0 +1,1 @@
+"""Commands about the shape of the mesh: islands, cut peers, paths."""

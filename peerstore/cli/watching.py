@@ -1,0 +1,1 @@
+"""Commands about the observers themselves: coverage, gaps, clocks, disagreements."""

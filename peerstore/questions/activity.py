@@ -1,0 +1,1 @@
+"""Questions about how much happened: changes per time, and as they come."""

@@ -1,0 +1,1 @@
+"""Questions about links to the cloud: since when, over whom."""

@@ -1,0 +1,1 @@
+"""Questions about the connections of pairs: contacts, flapping, transports, degree."""

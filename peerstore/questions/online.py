@@ -1,0 +1,1 @@
+"""Questions about how long peers were there, away, or not looked at."""

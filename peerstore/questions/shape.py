@@ -1,0 +1,1 @@
+"""Questions about the shape of the mesh: islands, cut peers, paths."""

@@ -1,0 +1,1 @@
+"""Questions about the observers themselves: coverage, gaps, clocks, disagreements."""

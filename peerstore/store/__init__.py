@@ -1,0 +1,77 @@
+"""The public face: a store, and what it can be told and asked: one module a topic, one line a method where one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy.engine import URL
+
+from peerstore import schema
+from peerstore.database import Database
+from peerstore.store.activity import Activity
+from peerstore.store.cloud import Cloud
+from peerstore.store.fleet import Fleet
+from peerstore.store.history import History
+from peerstore.store.inventory import Inventory
+from peerstore.store.links import Links
+from peerstore.store.online import Online
+from peerstore.store.recording import Recording
+from peerstore.store.shape import Shape
+from peerstore.store.watching import Watching
+from peerstore.store.why import Why
+
+
+class PeerStore(Recording, History, Online, Links, Cloud, Shape, Fleet, Watching, Why, Activity, Inventory):
+    """A persistent history of presence. Open one with :func:`peerstore.open`; close it, or use it as a context
+    manager.
+
+    Safe to use from several threads; several processes may use one database at once. Iterators that questions return
+    read one snapshot of the database, and hold a connection until they are exhausted or closed.
+
+    Arguments that mean the same everywhere: ``observer``, one observer's key (``None``: the merged presence of all);
+    ``known_at``: answer from what was recorded by then; ``max_silence`` (a timedelta or seconds): how long an observer
+    may be silent and still count as watching, instead of what it declared (``timedelta.max``: for ever); ``since`` and
+    ``until``: a half-open range ``[since, until)``. Times are aware datetimes. An observer or peer that was never
+    recorded is no error: it is unobserved, or absent.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back every connection. The store cannot be used afterwards."""
+        self._database.close()
+
+
+def open(  # noqa: A001 - the name of the contract
+    database: str | Path | URL, *, create: bool = True, clock: Callable[[], datetime] | None = None
+) -> PeerStore:
+    """Open a store: a path of an SQLite file, or a SQLAlchemy URL (``postgresql+psycopg://...``).
+
+    Creates the database if there is none (unless ``create`` is false: then :class:`~peerstore.errors.DatabaseMissing`)
+    and upgrades an older one. ``:memory:`` is a private store that vanishes on close. ``clock`` gives the store's time
+    (``recorded_at``); by default the system's, on PostgreSQL the server's.
+
+    >>> with open(":memory:") as store:
+    ...     store.status().observations
+    0
+    """
+    return PeerStore(Database(database, create=create), clock)
+
+
+def upgrade(database: str | Path | URL) -> tuple[str | None, str]:
+    """Create a database or bring it to the newest schema; the revisions before (``None``: there was none) and after."""
+    opened = Database(database)
+    try:
+        return schema.upgrade(opened)
+    finally:
+        opened.close()

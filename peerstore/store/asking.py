@@ -1,0 +1,71 @@
+"""How a question is put to the database: of whom, as known when, over which window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy.engine import Connection as DatabaseConnection
+
+from peerstore import schema
+from peerstore.coverage import Scope
+from peerstore.database import Database
+from peerstore.dictionary import Dictionary, observer_ids
+from peerstore.ditto import canonical_peer_key
+from peerstore.errors import QuestionError
+from peerstore.times import duration_micros, iso, micros
+
+Answer = TypeVar("Answer")
+
+
+class Asking:
+    """The part of a store that all its questions share: the database, what was read of its dictionaries, the clock."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] | None = None) -> None:
+        schema.ensure(database)
+        self._database = database
+        self._dictionary = Dictionary()
+        self._clock = clock or (lambda: datetime.now(UTC))
+
+    @contextmanager
+    def _asking(
+        self, observer: str | None, known_at: datetime | None, max_silence: timedelta | float | None
+    ) -> Iterator[tuple[DatabaseConnection, Scope]]:
+        """One snapshot of the database, and the scope of a question."""
+        key = None if observer is None else canonical_peer_key(observer)
+        known, silence = None if known_at is None else micros(known_at), duration_micros(max_silence)
+        with self._database.reading() as connection:
+            observers = observer_ids(connection, key)
+            if key is not None and not observers:
+                observers = {key: -1}  # never recorded: it has no rows, so it is unobserved
+            yield connection, Scope(observers, known, silence)
+
+    def _stream(
+        self,
+        ask: Callable[[DatabaseConnection, Scope], Iterator[Answer]],
+        observer: str | None,
+        known_at: datetime | None,
+        max_silence: timedelta | float | None,
+    ) -> Iterator[Answer]:
+        """The answers of a question one by one, all of one snapshot."""
+        with self._asking(observer, known_at, max_silence) as (connection, scope):
+            yield from ask(connection, scope)
+
+
+def window_micros(since: datetime | None, until: datetime | None) -> tuple[int | None, int | None]:
+    """The bounds of ``[since, until)`` in microseconds; :class:`~peerstore.errors.QuestionError` if it ends before it
+    begins."""
+    begin, end = None if since is None else micros(since), None if until is None else micros(until)
+    if begin is not None and end is not None and begin > end:
+        raise QuestionError(f"the range ends at {iso(end)}, before it begins at {iso(begin)}")
+    return begin, end
+
+
+def positive_micros(duration: timedelta | float, name: str) -> int:
+    """A duration in microseconds; :class:`~peerstore.errors.QuestionError` if it is not longer than nothing."""
+    length = duration_micros(duration)
+    if length is None or length <= 0:
+        raise QuestionError(f"{name} must be longer than nothing")
+    return length

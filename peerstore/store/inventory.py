@@ -1,0 +1,72 @@
+"""What is in a store: peers, observers, counts, and whether it is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from peerstore import inventory
+from peerstore.answers.inventory import KnownPeer, ObserverSummary
+from peerstore.ditto import canonical_peer_key
+from peerstore.questions.known import known_peers
+from peerstore.store.asking import Asking
+from peerstore.times import micros
+from peerstore.verification import Verification, verify
+
+
+class Inventory(Asking):
+    """Questions about all that is stored."""
+
+    def known_peers(
+        self,
+        at: datetime | None = None,
+        observer: str | None = None,
+        known_at: datetime | None = None,
+        max_silence: timedelta | float | None = None,
+        peer: str | None = None,
+    ) -> Iterator[KnownPeer]:
+        """Every peer heard of until ``at`` (now), by key: its last known attributes, first and last times; or one."""
+        moment = micros(at or self._clock())
+        key = None if peer is None else canonical_peer_key(peer)
+        return self._stream(
+            lambda connection, scope: known_peers(connection, self._dictionary, scope, moment, key),
+            observer,
+            known_at,
+            max_silence,
+        )
+
+    def peer_keys(self) -> list[str]:
+        """The key of every peer ever heard of, in byte order."""
+        with self._database.reading() as connection:
+            return inventory.peer_keys(connection)
+
+    def observer_keys(self) -> list[str]:
+        """The key of every observer, in byte order."""
+        with self._database.reading() as connection:
+            return inventory.observer_keys(connection)
+
+    def device_names(self) -> dict[str, str]:
+        """The newest device name of every peer that ever had one, by key: what people call it."""
+        with self._database.reading() as connection:
+            return inventory.device_names(connection)
+
+    def resolve_peer(self, name: str) -> str:
+        """The key of the peer with this key, unique prefix of a key, or unique device name;
+        :class:`~peerstore.errors.UnknownPeer`."""
+        with self._database.reading() as connection:
+            return inventory.resolve_peer(connection, name)
+
+    def observer_summaries(self, known_at: datetime | None = None) -> list[ObserverSummary]:
+        """Every observer, by key: when it first and last spoke, how often, and whether it is watching now."""
+        with self._asking(None, known_at, None) as (connection, scope):
+            return inventory.observer_summaries(connection, scope, micros(self._clock()))
+
+    def status(self) -> inventory.Status:
+        """What is in the store, and how it is kept."""
+        with self._database.reading() as connection:
+            return inventory.status(self._database, connection)
+
+    def verify(self, full: bool = True) -> Verification:
+        """Check what is stored against itself: digests, chains of changes, keyframes. Never writes."""
+        with self._database.reading() as connection:
+            return verify(self._database, connection, full)
