@@ -9,10 +9,15 @@ import platform
 import sqlite3
 from pathlib import Path
 
-from benchmarks import late, presence, recording
+from benchmarks import late, presence, questions, recording
 from benchmarks.measuring import Table
 
-BENCHMARKS = {"recording": recording.tables, "presence": presence.tables, "late": late.tables}
+BENCHMARKS = {
+    "recording": recording.tables,
+    "presence": presence.tables,
+    "late": late.tables,
+    "questions": questions.tables,
+}
 
 PAGE = """\
 # How fast it is

@@ -35,6 +35,8 @@ _LARGEST_EXPONENT = 308
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _STRING_LITERAL = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*", re.DOTALL)
+_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
 _LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
 
 
@@ -161,6 +163,47 @@ def differences(before: Json, after: Json) -> Iterator[tuple[str, Json, Json]]:
     """
     found = sorted(_differences("", before, after), key=lambda difference: difference[0])
     return iter(found)
+
+
+def differences_at(before: Json, after: Json, path: str) -> Iterator[tuple[str, Json, Json]]:
+    """What of :func:`differences` lies at a JSON Pointer or below it.
+
+    Where an object that holds the place comes or goes as a whole, the place does with it, and is told at its own path.
+
+    >>> list(differences_at({"a": {"x": 1}, "b": 1}, {"a": {"x": 2}, "b": 2}, "/a"))
+    [('/a/x', 1, 2)]
+    >>> list(differences_at({}, {"a": {"x": 1}}, "/a/x"))
+    [('/a/x', ABSENT, 1)]
+    """
+    old, new = value_at(before, path), value_at(after, path)
+    return ((path + below, *values) for below, *values in differences(old, new))
+
+
+def value_at(value: Json, path: str) -> Json:
+    """What stands at a JSON Pointer within a value, or :data:`ABSENT`; an array's items by their numbers.
+
+    >>> value_at({"a/b": [1, {"": 2}]}, "/a~1b/1/"), value_at({"a": None}, "/a/b")
+    (2, ABSENT)
+    """
+    for step in steps_of(path):
+        if isinstance(value, dict):
+            value = value.get(step, ABSENT)
+        elif isinstance(value, list) and _INDEX.fullmatch(step) and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return ABSENT
+    return value
+
+
+def steps_of(path: str) -> list[str]:
+    """The members that a JSON Pointer names, one below the other; :class:`~peerstore.errors.InputError` if it is none.
+
+    >>> steps_of("/peer_metadata/a~1b~0c"), steps_of("")
+    (['peer_metadata', 'a/b~c'], [])
+    """
+    if not _POINTER.fullmatch(path):
+        raise InputError(f"{_quoted(path)} is no JSON Pointer, such as /device_name or /peer_metadata/role")
+    return [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:]]
 
 
 def pointer(path: str, member: str | int) -> str:

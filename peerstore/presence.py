@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from sqlalchemy.engine import Connection as DatabaseConnection
 
 from peerstore.answers.changes import AttributeDifference, Difference
-from peerstore.canonical import Document, differences
+from peerstore.canonical import Document, differences_at
 from peerstore.coverage import Scope, is_watching, last_watching
 from peerstore.dictionary import Dictionary
 from peerstore.ditto import render
@@ -165,10 +165,17 @@ def begins_by_rows(connection: DatabaseConnection, scope: Scope, in_force: Mappi
 def version_begin(connection: DatabaseConnection, scope: Scope, observer: int, element: int, position: Position) -> int:
     """Since when every graph of an observer, up to a position at which it holds an element, has held it with equal
     attributes."""
+    return version_place(connection, scope, observer, element, position).observed_at
+
+
+def version_place(
+    connection: DatabaseConnection, scope: Scope, observer: int, element: int, position: Position
+) -> Position:
+    """The observation at which :func:`version_begin` lies."""
     row = last_row(connection, observer, element, position)
     assert row is not None
     if scope.known_at is None:
-        return row[0]
+        return Position(row[0], row[1])
     wanted, until, begin = row[3], position, position
     while row is not None:  # backwards over its versions, hopping over those of which no known graph ever spoke
         start = Position(row[0], row[1])
@@ -179,7 +186,7 @@ def version_begin(connection: DatabaseConnection, scope: Scope, observer: int, e
             begin = spoke
         until = Position(start.observed_at, start.sequence - 1)
         row = last_row(connection, observer, element, until)
-    return begin.observed_at
+    return begin
 
 
 def _first_known(
@@ -256,9 +263,15 @@ def last_known(connection: DatabaseConnection, scope: Scope, at: int) -> int | N
 
 
 def difference(
-    connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, since: int, until: int
+    connection: DatabaseConnection,
+    dictionary: Dictionary,
+    scope: Scope,
+    since: int,
+    until: int,
+    path: str | None = None,
 ) -> Difference:
-    """What is different at ``until`` from what was at ``since``; unobserved is not absent."""
+    """What is different at ``until`` from what was at ``since``; unobserved is not absent. With a path, only what is at
+    it or below it."""
     moments = [last_known(connection, scope, at) for at in (since, until)]
     before, after = (
         None if moment is None else presence_at(connection, dictionary, scope, moment) for moment in moments
@@ -267,16 +280,18 @@ def difference(
     result = Difference(instant(since), instant(until), since_known_at=known_at[0], until_known_at=known_at[1])
     old_peers = before.peers if before else {}
     new_peers = after.peers if after else {}
+    result.changed = tuple(
+        AttributeDifference(key, place, old, new)
+        for key, peer in new_peers.items()
+        if key in old_peers
+        for place, old, new in differences_at(old_peers[key].document, peer.document, path or "")
+    )
+    if path is not None:
+        return result
     result.appeared = tuple(peer for key, peer in new_peers.items() if key not in old_peers)
     result.disappeared = tuple(peer for key, peer in old_peers.items() if key not in new_peers)
     old_links = {_element(link): link for link in (before.connections if before else ())}
     new_links = {_element(link): link for link in (after.connections if after else ())}
     result.connected = tuple(link for key, link in new_links.items() if key not in old_links)
     result.disconnected = tuple(link for key, link in old_links.items() if key not in new_links)
-    result.changed = tuple(
-        AttributeDifference(key, path, old, new)
-        for key, peer in new_peers.items()
-        if key in old_peers
-        for path, old, new in differences(old_peers[key].document, peer.document)
-    )
     return result

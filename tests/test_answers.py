@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 import peerstore
 from peerstore.ndjson import Line
+from peerstore.questions.changes import KINDS
+from peerstore.times import instant
+from tests.conftest import ENGINES
+from tests.machine import altered_event, assert_same, event_of, instants, windows
+from tests.model import EMPTY, MISSING, Event, differences
+from tests.worlds import World, arguments, recorded, tried, worlds
 
 START = datetime(2026, 7, 8, 14, 0, tzinfo=UTC)
 
@@ -147,3 +155,128 @@ def test_a_diff_over_a_gap_compares_what_was_last_known(store: peerstore.PeerSto
     assert [peer.peer_key for peer in difference.appeared] == ["m"]
     assert [peer.peer_key for peer in difference.disappeared] == ["k"]
     assert [peer.peer_key for peer in store.diff(at(-5), at(0)).appeared] == ["k", "o"]
+
+
+PATHS = (
+    *("", "/device_name", "/os", "/peer_metadata", "/peer_metadata/role", "/peer_metadata/n"),
+    *("/peer_metadata/n/a~1b~0c", "/peer_metadata/n/a~1b~0c/0", "/extra/battery", "/identity_service_metadata/"),
+)
+
+
+def resolved(value: Any, steps: list[str]) -> Any:
+    """What stands at the end of a JSON Pointer."""
+    for step in steps:
+        if isinstance(value, list):
+            value = value[int(step)] if step.isdigit() and int(step) < len(value) else MISSING
+        else:
+            value = value.get(step, MISSING) if isinstance(value, dict) else MISSING
+    return value
+
+
+def at_path(event: Event, path: str) -> Iterator[Event]:
+    """What an attribute's change is at a path: itself, if it lies there; what it is to the place, if it holds it."""
+    assert event.path is not None
+    if f"{event.path}/".startswith(f"{path}/"):
+        yield event
+    elif f"{path}/".startswith(f"{event.path}/"):
+        steps = [each.replace("~1", "/").replace("~0", "~") for each in path[len(event.path) :].split("/")[1:]]
+        values = (resolved(value, steps) for value in (event.before, event.after))
+        for below, before, after in differences(*values):
+            yield event._replace(path=path + below, before=before, after=after)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_filter_gives_what_it_lets_through(engine: str) -> None:
+    """Kinds and paths narrow what is read; the answer is that of the model, picked from."""
+
+    @tried(engine)
+    @given(
+        world=worlds(),
+        window=windows,
+        kinds=st.sets(st.sampled_from(KINDS), min_size=1),
+        path=st.sampled_from(PATHS),
+        peer=st.none() | st.sampled_from(("a", "d")),
+    )
+    def holds(world: World, window: tuple[Any, Any], kinds: set[str], path: str, peer: str | None) -> None:
+        with recorded(world, engine) as (store, view):
+            since, until = (None if each is None else instant(each) for each in window)
+            asked: dict[str, Any] = {"since": since, "until": until, **arguments(world)}
+            whole = list(store.changes(peer=peer, **asked))
+            assert list(store.changes(peer=peer, kinds=kinds, **asked)) == [
+                each for each in whole if each.kind in kinds
+            ]
+            events = [each for each in view.changes() if each.kind == "changed" and peer in (None, each.subject)]
+            inside = [each for each in events if (since is None or window[0] <= each.at)]
+            inside = [each for each in inside if until is None or each.at < window[1]]
+            expected = [found for event in inside for found in at_path(event, path)]
+            assert_same(map(event_of, store.changes(peer=peer, path=path, **asked)), expected, path)
+            assert_same(map(altered_event, store.metadata_changes(peer, path=path, **asked)), expected, path)
+
+    holds()
+
+
+def test_a_path_must_be_a_json_pointer(store: peerstore.PeerStore) -> None:
+    for ask in (store.changes, store.metadata_changes):
+        with pytest.raises(peerstore.InputError, match="no JSON Pointer"):
+            ask(path="device_name")
+    with pytest.raises(peerstore.InputError, match="no JSON Pointer"):
+        store.diff(at(0), at(1), path="/a~2")
+    with pytest.raises(peerstore.QuestionError, match="only changes of the kind changed"):
+        store.changes(path="/os", kinds=["appeared"])
+
+
+def test_a_diff_at_a_path_tells_that_alone(store: peerstore.PeerStore) -> None:
+    store.record(graph("o", "k", name="x"), at(0))
+    store.record(graph("o", "k", "m", name="y"), at(10))
+    difference = store.diff(at(0), at(10), path="/device_name")
+    assert [(each.peer_key, each.after) for each in difference.changed] == [("k", "y"), ("o", "y")]
+    assert difference.appeared == ()
+    assert not store.diff(at(0), at(10), path="/os")
+
+
+def test_a_diff_tells_who_came_and_went_inside_if_asked(store: peerstore.PeerStore) -> None:
+    store.record(graph("o", "k"), at(0))
+    store.record(graph("o", "m", name="visitor"), at(10))
+    store.record(graph("o", "k"), at(20))
+    plain, inside = store.diff(at(0), at(20)), store.diff(at(0), at(20), inside=True)
+    assert plain.came_and_went is None
+    assert "came_and_went" not in plain.to_dict()
+    assert [(peer.peer_key, peer.device_name) for peer in inside.came_and_went or ()] == [("m", "visitor")]
+    assert [(peer.peer_key, peer.seen_by) for peer in inside.left_and_returned or ()] == [("k", ("o",))]
+    assert (inside.links_came_and_went, inside.links_left_and_returned) == ((), ())
+    assert [each["peer_key"] for each in inside.to_dict()["left_and_returned"]] == ["k"]
+    assert list(inside) == [(), (), (), (), ()]
+    nothing = store.diff(at(11), at(12), inside=True)
+    assert nothing.came_and_went == nothing.left_and_returned == ()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_happened_inside_is_what_the_model_saw_there(engine: str) -> None:
+    @tried(engine)
+    @given(world=worlds(), one=instants, other=instants)
+    def holds(world: World, one: int, other: int) -> None:
+        since, until = sorted((one, other))
+        with recorded(world, engine) as (store, view):
+            difference = store.diff(instant(since), instant(until), inside=True, **arguments(world))
+            points = [since, *(point for point in view.change_points() if since < point <= until)]
+            moments = [moment for moment in map(view.presence, points) if moment.watching]
+            ends = [view.last_known(since) or EMPTY, view.last_known(until) or EMPTY]
+            for things, peers in (("peers", True), ("connections", False)):
+                first, last = (set(getattr(moment, things)) for moment in ends)
+                there = [set(getattr(moment, things)) for moment in moments]
+                passed = set().union(*there) - first - last
+                back = (first & last) - set.intersection(first, *there)
+                prefix = "" if peers else "links_"
+                for name, expected in (("came_and_went", passed), ("left_and_returned", back)):
+                    found = getattr(difference, prefix + name)
+                    keys = [each.peer_key if peers else (each.peer1, each.peer2, each.type, each.id) for each in found]
+                    assert sorted(keys) == sorted(expected), name
+
+    holds()
+
+
+def test_a_peer_that_only_begins_to_speak_changes_no_presence(store: peerstore.PeerStore) -> None:
+    """Even its stop marker makes it one of the observers, which nobody sees."""
+    store.record(graph("o", "k"), at(0))
+    store.record(None, at(10), observer="k")
+    assert [each.at for each in store.presence_over(at(0), at(20))] == [at(0)]

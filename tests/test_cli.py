@@ -69,6 +69,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mesh.ndjson").write_text(lines([envelope(0, ["one", "two"])]), encoding="utf-8")
     (folder / "mesh.ndjson.gz").write_bytes(gzip.compress(lines([envelope(1, ["one", "two"])]).encode()))
     (folder / "graph.json").write_text(json.dumps(envelope(2, ["one", "two"])["graph"]), encoding="utf-8")
+    (folder / "tills.txt").write_text("# at the front\nsim-hub\nsim-till-1\nsim-till-2\n", encoding="utf-8")
     database = str(folder / "peerstore.db")
     assert run("--db", database, "record", "-", input=day + "{broken\n").exit_code == 1
     assert run("--db", database, "record", "-", input=lines(late_observations())).exit_code == 0

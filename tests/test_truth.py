@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,25 @@ def test_small_histories_in_other_orders(shared: Path, store_url: str, name: str
 @pytest.mark.parametrize("name", ["collector", "observers"])
 def test_large_histories(shared: Path, store_url: str, name: str, shuffle: int | None) -> None:
     agrees(shared, store_url, name, shuffle)
+
+
+def test_sessions_and_contacts_of_two_weeks(shared: Path, store_url: str) -> None:
+    """How often each badge was there, by sessions and by uptimes, and how long pairs were in contact."""
+    truth = json.loads(gzip.decompress((shared / "workplace" / "truth.json.gz").read_bytes()))
+    with peerstore.open(store_url) as store, open_lines(shared / "workplace" / "collector.ndjson.gz") as source:
+        store.record_lines(read_lines(source.stream, source.name))
+        sessions = Counter(session.peer_key for session in store.sessions())
+        uptimes = {uptime.peer_key: uptime.sessions for uptime in store.uptime()}
+        [observer] = store.observer_keys()
+        assert sessions == uptimes == truth["sessionCounts"] | {observer: 1}
+        contacts: Counter[tuple[str, ...]] = Counter()
+        for contact in store.connection_sessions():
+            link = contact.connection
+            word = link.id.rpartition(":")[2]
+            assert contact.end is not None  # the last observation is of nobody
+            contacts[link.peer1, link.peer2, word] += (contact.end - contact.start) // timedelta(seconds=1)
+        told = {tuple(each["edge"]): each["seconds"] for each in truth["contactSeconds"]}
+        assert dict(contacts.most_common(len(told))) == told
 
 
 def test_seven_meshes_are_recorded_without_a_reject(shared: Path, store_url: str) -> None:

@@ -14,6 +14,8 @@ from peerstore.times import iso
 ChangeKind = Literal[
     "appeared", "disappeared", "connected", "disconnected", "changed", "observer_started", "observer_stopped"
 ]
+INSIDE = ("came_and_went", "left_and_returned", "links_came_and_went", "links_left_and_returned")
+"""The members of a :class:`Difference` that tell what happened between its two moments."""
 
 
 @dataclass(slots=True)
@@ -26,6 +28,9 @@ class Change:
     made the change. ``across_absence``: the peer was away since ``before`` held. ``across_gap``: nobody was watching
     just before. ``learned``: an unknown became known. ``reason`` of a stop: ``stopped`` (a marker) or ``silence``; of
     a disappearance from the merged presence: ``left``, or why the last observer that saw it no longer counts.
+
+    Only where changes are followed as they come: ``late``: an observation that was recorded late tells that this was
+    so, though what came after it was told before; ``withdrawn``: it tells that this, which was told, was not so.
     """
 
     kind: ChangeKind
@@ -40,6 +45,8 @@ class Change:
     across_absence: bool = False
     across_gap: bool = False
     reason: str | None = None
+    late: bool = False
+    withdrawn: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The change as JSON; members that do not apply to its kind are left out."""
@@ -60,6 +67,7 @@ class Change:
         if self.reason is not None:
             result["reason"] = self.reason
         result.update(across_gap=self.across_gap, observer=self.observer)
+        result.update({mark: True for mark in ("late", "withdrawn") if getattr(self, mark)})
         return result
 
 
@@ -118,6 +126,11 @@ class Difference:
     Where nobody was watching at one of the moments, the last state known before it stands in, since unobserved is not
     absent; ``since_known_at`` and ``until_known_at`` name the moments that were really compared (``None``: nothing was
     known yet).
+
+    The last four are told only where what happened inside was asked for too (else they are ``None``). Of the instants
+    between the two moments at which somebody was watching: ``came_and_went`` were present at one of them and at neither
+    end (as they were when last seen there); ``left_and_returned`` were absent at one of them and present at both ends
+    (as they are at ``until``). The ``links_...`` are the same of connections.
     """
 
     since: datetime
@@ -129,6 +142,10 @@ class Difference:
     changed: tuple[AttributeDifference, ...] = ()
     since_known_at: datetime | None = None
     until_known_at: datetime | None = None
+    came_and_went: tuple[Peer, ...] | None = None
+    left_and_returned: tuple[Peer, ...] | None = None
+    links_came_and_went: tuple[Connection, ...] | None = None
+    links_left_and_returned: tuple[Connection, ...] | None = None
 
     def __bool__(self) -> bool:
         return any((self.appeared, self.disappeared, self.connected, self.disconnected, self.changed))
@@ -138,8 +155,9 @@ class Difference:
         return iter((self.appeared, self.disappeared, self.connected, self.disconnected, self.changed))
 
     def to_dict(self) -> dict[str, Any]:
-        """The difference as JSON: peers and connections as in a presence."""
-        return {
+        """The difference as JSON: peers and connections as in a presence; of what happened inside only where that was
+        asked for."""
+        result: dict[str, Any] = {
             "since": iso(self.since),
             "until": iso(self.until),
             "since_known_at": None if self.since_known_at is None else iso(self.since_known_at),
@@ -150,3 +168,8 @@ class Difference:
             "disconnected": [connection.to_dict() for connection in self.disconnected],
             "changed": [change.to_dict() for change in self.changed],
         }
+        for name in INSIDE:
+            things = getattr(self, name)
+            if things is not None:
+                result[name] = [thing.to_dict() for thing in things]
+        return result

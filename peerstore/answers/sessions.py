@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from peerstore.model import Connection
 from peerstore.times import iso
@@ -19,6 +19,9 @@ class Session:
     ``end`` is ``None`` while it still holds. ``end_reason``: ``left`` (an observation without it), ``stopped`` or
     ``silence`` (the last observer that saw it stopped watching: what came next is unknown), ``None`` while it holds.
     ``gaps`` counts the joined ones.
+
+    A clipped session is the part of one that lies in a window: ``cut_start`` and ``cut_end`` say that it really began
+    before ``start``, or holds beyond ``end`` (``end_reason`` is then ``None``); ``gaps`` stays that of the whole.
     """
 
     peer_key: str
@@ -27,6 +30,8 @@ class Session:
     observer: str | None = None
     end_reason: EndReason | None = None
     gaps: int = 0
+    cut_start: bool = False
+    cut_end: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The session as JSON."""
@@ -43,6 +48,8 @@ class ConnectionSession:
     observer: str | None = None
     end_reason: EndReason | None = None
     gaps: int = 0
+    cut_start: bool = False
+    cut_end: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The session as JSON."""
@@ -59,4 +66,18 @@ def _span(session: Session | ConnectionSession) -> dict[str, Any]:
         "end_reason": session.end_reason,
         "gaps": session.gaps,
         "observer": session.observer,
+        "cut_start": session.cut_start,
+        "cut_end": session.cut_end,
     }
+
+
+AnySession = TypeVar("AnySession", Session, ConnectionSession)
+
+
+def clipped(session: AnySession, since: datetime | None, until: datetime | None) -> AnySession:
+    """The part of a session that lies in ``[since, until)``, which it overlaps."""
+    if since is not None and session.start < since:
+        session = replace(session, start=since, cut_start=True)
+    if until is not None and (session.end is None or session.end > until):
+        session = replace(session, end=until, end_reason=None, cut_end=True)
+    return session

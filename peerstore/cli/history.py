@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -11,17 +14,19 @@ from peerstore.answers.changes import AttributeChange, Change, ChangeKind
 from peerstore.answers.sessions import ConnectionSession, Session
 from peerstore.cli.moments import CONNECTION_FIELDS, connection_columns, unwatched, warn_of_old_states
 from peerstore.cli.options import (
+    DURATION,
     at_option,
     find_observer,
     find_peer,
     grace_option,
     open_store,
     output_options,
+    path_option,
     peer_argument,
     view_options,
     window_options,
 )
-from peerstore.cli.output import Format
+from peerstore.cli.output import Format, print_rows
 from peerstore.cli.people import (
     IF_TOLD,
     Column,
@@ -33,13 +38,17 @@ from peerstore.cli.people import (
     show_time,
     show_value,
 )
-from peerstore.cli.program import main
+from peerstore.cli.program import INTERRUPTED, main
 from peerstore.model import Connection
 from peerstore.times import format_duration
 
+if TYPE_CHECKING:
+    from peerstore.store import PeerStore
+
 OF_OBSERVERS = ("observer_started", "observer_stopped")
 ROOM_FOR_A_KIND, ROOM_FOR_A_REMARK = len("disconnected"), len("across absence")
-_SPAN = ("start", "end", "duration_seconds", "end_reason", "gaps", "observer")
+_WIDTHS = (len("2026-07-08T14:03:00.000000Z"), len("observer started"), 32, 24, 0, 0)
+_SPAN = ("start", "end", "duration_seconds", "end_reason", "gaps", "observer", "cut_start", "cut_end")
 
 
 @main.command(short_help="List everything that changed, in the order of time.")
@@ -51,6 +60,11 @@ _SPAN = ("start", "end", "duration_seconds", "end_reason", "gaps", "observer")
     type=click.Choice(get_args(ChangeKind)),
     help="Only changes of this kind; may be given more than once.",
 )
+@path_option
+@click.option("--follow", is_flag=True, help="Go on with new changes as they are recorded, until interrupted.")
+@click.option(
+    "--interval", type=DURATION, metavar="DURATION", default="1s", show_default=True, help="How often to look for them."
+)
 @window_options
 @output_options
 @view_options
@@ -58,6 +72,9 @@ def changes(
     *,
     peer: str | None,
     kinds: tuple[ChangeKind, ...],
+    path: str | None,
+    follow: bool,
+    interval: timedelta,
     since: datetime | None,
     until: datetime | None,
     format: Format | None,
@@ -67,14 +84,34 @@ def changes(
 ) -> None:
     """List everything that changed, in the order of time: peers, connections, attributes, observers.
 
+    With --follow, what changed since --since (by default: nothing of the past), then what is recorded from now on. What
+    an observation that was recorded late adds to the past is marked "late", what it takes back of what was shown,
+    "withdrawn".
+
     \b
     Examples:
       peerstore changes --since "1 hour ago"
       peerstore changes --since 2026-07-08T14:03:00Z --until 2026-07-08T14:05:00Z
       peerstore changes --peer sim-till-6 --kind changed --ndjson
+      peerstore changes --path /peer_metadata/role
       peerstore changes --kind observer_stopped --csv
+      peerstore changes --follow --ndjson | head -n 5
     """
+    if follow and (until is not None or known_at is not None or format == "json"):
+        raise click.UsageError("--follow has no end: it goes with neither --until, --known-at nor --json (--ndjson)")
     with open_store() as store:
+        if follow:
+            told = store.follow(
+                since=since,
+                interval=interval,
+                kinds=kinds or None,
+                peer=find_peer(store, peer),
+                path=path,
+                observer=find_observer(store, observer),
+                max_silence=max_silence,
+            )
+            print_as_it_comes(told, CHANGES, format, store)
+            return
         found = store.changes(
             since=since,
             until=until,
@@ -83,18 +120,21 @@ def changes(
             kinds=kinds or None,
             known_at=known_at,
             max_silence=max_silence,
+            path=path,
         )
         print_listing(found, CHANGES, format, store)
 
 
 @main.command(short_help="List how the attributes of peers changed.")
 @peer_argument
+@path_option
 @window_options
 @output_options
 @view_options
 def metadata(
     *,
     peer: str | None,
+    path: str | None,
     since: datetime | None,
     until: datetime | None,
     format: Format | None,
@@ -108,6 +148,7 @@ def metadata(
     Examples:
       peerstore metadata
       peerstore metadata sim-till-6 --since 2026-07-08T14:00:00Z
+      peerstore metadata --path /sdk_version
       peerstore metadata sim-till-6 --json
     """
     with open_store() as store:
@@ -118,6 +159,7 @@ def metadata(
             observer=find_observer(store, observer),
             known_at=known_at,
             max_silence=max_silence,
+            path=path,
         )
         print_listing(found, ATTRIBUTE_CHANGES, format, store)
 
@@ -126,6 +168,7 @@ def metadata(
 @peer_argument
 @grace_option
 @click.option("--connections", is_flag=True, help="The sessions of connections instead of those of peers.")
+@click.option("--clip", is_flag=True, help="Cut the sessions to the window of --since and --until.")
 @window_options
 @output_options
 @view_options
@@ -134,6 +177,7 @@ def sessions(
     peer: str | None,
     grace: timedelta,
     connections: bool,
+    clip: bool,
     since: datetime | None,
     until: datetime | None,
     format: Format | None,
@@ -148,6 +192,7 @@ def sessions(
       peerstore sessions
       peerstore sessions sim-till-5 --grace 60s
       peerstore sessions sim-till-5 --connections --since 2026-07-08T10:00:00Z --until 2026-07-08T11:00:00Z
+      peerstore sessions --since 2026-07-08T12:00:00Z --until 2026-07-08T13:00:00Z --clip
       peerstore sessions --ndjson
     """
     with open_store() as store:
@@ -161,6 +206,7 @@ def sessions(
                 grace=grace,
                 known_at=known_at,
                 max_silence=max_silence,
+                clip=clip,
             )
             print_listing(links, CONNECTION_SESSIONS, format, store)
         else:
@@ -172,6 +218,7 @@ def sessions(
                 grace=grace,
                 known_at=known_at,
                 max_silence=max_silence,
+                clip=clip,
             )
             print_listing(found, SESSIONS, format, store)
 
@@ -237,6 +284,33 @@ def connections(
         print_listing(links, PRESENT_CONNECTIONS, format, store)
 
 
+def print_as_it_comes(
+    items: Iterator[Change], listing: Listing[Change], format: Format | None, store: PeerStore
+) -> None:
+    """Print each row when it comes, until interrupted; then end quietly."""
+    columns: list[Column[Change]] = []
+    stale = 0.0
+    try:
+        if format is not None:
+            print_rows(_flushed(items), format, listing.fields)
+        for change in items:
+            if time.monotonic() >= stale:  # new peers get their names meanwhile
+                columns, stale = listing.columns(Names(store)), time.monotonic() + 1
+            cells = [column.cell(change) for column in columns]
+            sys.stdout.write(
+                "  ".join(cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True)).rstrip() + "\n"
+            )
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _flushed(items: Iterator[Change]) -> Iterator[Change]:
+    for item in items:
+        yield item
+        sys.stdout.flush()
+
+
 def _change_columns(names: Names) -> list[Column[Change]]:
     def subject(change: Change) -> str:
         if change.connection:
@@ -277,6 +351,7 @@ def _session_columns(names: Names) -> list[Column[Session]]:
         Column("lasted", _lasted, 1, keep="whole"),
         Column("ended by", lambda session: show_text(session.end_reason), keep="whole"),
         Column("gaps", lambda session: str(session.gaps or ""), 3),
+        Column("cut at", _cuts, IF_TOLD, keep="whole"),
         Column("observer", lambda session: names.name(session.observer), 2, keep="both"),
     ]
 
@@ -291,6 +366,7 @@ def _connection_session_columns(names: Names) -> list[Column[ConnectionSession]]
         Column("lasted", _lasted, 2, keep="whole"),
         Column("ended by", lambda session: show_text(session.end_reason), IF_TOLD, keep="whole"),
         Column("gaps", lambda session: str(session.gaps or ""), 3),
+        Column("cut at", _cuts, IF_TOLD, keep="whole"),
         Column("id", lambda session: show_text(session.connection.id), 4, keep="both", readable=24),
     ]
 
@@ -300,8 +376,15 @@ def _remarks(change: Change | AttributeChange) -> str:
         "learned": change.learned,
         "across absence": change.across_absence,
         "across gap": change.across_gap,
+        "late": isinstance(change, Change) and change.late,
+        "withdrawn": isinstance(change, Change) and change.withdrawn,
     }
     return ", ".join(mark for mark, holds in marks.items() if holds)
+
+
+def _cuts(session: Session | ConnectionSession) -> str:
+    cuts = {"start": session.cut_start, "end": session.cut_end}
+    return ", ".join(end for end, cut in cuts.items() if cut)
 
 
 def _lasted(session: Session | ConnectionSession) -> str:
@@ -311,7 +394,7 @@ def _lasted(session: Session | ConnectionSession) -> str:
 CHANGES = Listing(
     (
         *("observed_at", "kind", "peer_key", "peer1", "peer2", "type", "id", "path", "before", "after"),
-        *("learned", "across_absence", "across_gap", "reason", "observer"),
+        *("learned", "across_absence", "across_gap", "reason", "observer", "late", "withdrawn"),
     ),
     _change_columns,
     "nothing changed",

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from peerstore.answers.changes import Difference
-from peerstore.cli.options import MOMENT, TimeCommand, find_observer, open_store, output_options, view_options
+from peerstore.answers.changes import INSIDE, Difference
+from peerstore.cli.options import (
+    MOMENT,
+    TimeCommand,
+    find_observer,
+    open_store,
+    output_options,
+    path_option,
+    view_options,
+)
 from peerstore.cli.output import Format, Row, print_document, print_rows
 from peerstore.cli.people import (
     IF_TOLD,
@@ -96,12 +104,20 @@ def at(
 @main.command(cls=TimeCommand)
 @click.argument("t1", type=MOMENT)
 @click.argument("t2", type=MOMENT)
+@path_option
+@click.option(
+    "--inside",
+    is_flag=True,
+    help="Tell also who came and went between the two, or left and returned: reads all that changed meanwhile.",
+)
 @output_options
 @view_options
 def diff(
     *,
     t1: datetime,
     t2: datetime,
+    path: str | None,
+    inside: bool,
     format: Format | None,
     observer: str | None,
     known_at: datetime | None,
@@ -113,11 +129,19 @@ def diff(
     Examples:
       peerstore diff "2 hours ago" now
       peerstore diff 2026-07-08T14:02:50Z 2026-07-08T14:03:30Z
+      peerstore diff 2026-07-08T10:20:00Z 2026-07-08T10:31:00Z --inside
+      peerstore diff 2026-07-08T12:00:00Z 2026-07-08T18:00:00Z --path /sdk_version
       peerstore diff 2026-07-08T14:02:50Z 2026-07-08T14:03:30Z --observer sim-kitchen-1 --csv
     """
     with open_store() as store:
         difference = store.diff(
-            t1, t2, observer=find_observer(store, observer), known_at=known_at, max_silence=max_silence
+            t1,
+            t2,
+            observer=find_observer(store, observer),
+            known_at=known_at,
+            max_silence=max_silence,
+            path=path,
+            inside=inside,
         )
         names = None if format else Names(store)
     if format == "json":
@@ -219,8 +243,8 @@ def _presence_rows(document: dict[str, Any]) -> Iterator[Row]:
 
 
 def _difference_rows(document: dict[str, Any]) -> Iterator[Row]:
-    for kind in ("appeared", "disappeared", "connected", "disconnected", "changed"):
-        for values in document[kind]:
+    for kind in ("appeared", "disappeared", "connected", "disconnected", "changed", *INSIDE):
+        for values in document.get(kind, ()):
             yield Row({"kind": kind, **values})
 
 
@@ -239,6 +263,7 @@ def _print_difference(difference: Difference, names: Names) -> None:
             )
             for each in difference.changed
         ),
+        *_inside_rows(difference, names),
     ]
     if not rows:
         click.echo(f"nothing differs between {show_time(difference.since)} and {show_time(difference.until)}", err=True)
@@ -248,6 +273,14 @@ def _print_difference(difference: Difference, names: Names) -> None:
         Column("what", lambda row: row[2], keep="both"),
     ]
     print_table(rows, columns)
+
+
+def _inside_rows(difference: Difference, names: Names) -> Iterator[tuple[str, str, str]]:
+    words = ("came and went", "left and returned")
+    for word, peers in zip(words, (difference.came_and_went, difference.left_and_returned), strict=True):
+        yield from ((word, names.name(peer.peer_key), "") for peer in peers or ())
+    for word, links in zip(words, (difference.links_came_and_went, difference.links_left_and_returned), strict=True):
+        yield from ((word, names.connection(link), show_text(link.type)) for link in links or ())
 
 
 def _warn_of_stand_ins(difference: Difference) -> None:

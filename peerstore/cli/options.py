@@ -126,6 +126,9 @@ until_option = click.option("--until", type=MOMENT, metavar="TIME", help="Until 
 grace_option = click.option(
     "--grace", type=DURATION, metavar="DURATION", default="0", help="Join what is parted by gaps shorter than this."
 )
+path_option = click.option(
+    "--path", metavar="POINTER", help="Only the attributes at this JSON Pointer or below it, as /peer_metadata/role."
+)
 at_option = click.option("--at", "moment", type=MOMENT, metavar="TIME", help="At this time.")
 
 

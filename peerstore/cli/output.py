@@ -10,7 +10,8 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -22,6 +23,7 @@ _UNSAFE = re.compile(f"[{_CONTROLS}{_INVISIBLE}]")
 _UNSAFE_IN_CSV = re.compile(f"[{_CONTROLS}{_INVISIBLE}]".replace(r"\x00-\x1f", r"\x00-\x08\x0b\x0c\x0e-\x1f"))
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # fullwidth = + - @
 _ALWAYS_JSON = ("before", "after")
+SECONDS_BETWEEN_FLUSHES = 0.1
 
 
 class Item(Protocol):
@@ -65,12 +67,23 @@ def print_document(value: Any) -> None:
 def print_rows(items: Iterable[Item], format: Format, fields: Sequence[str]) -> None:
     """The rows as they come: a JSON array with a row a line, a line of JSON a row, or CSV with these fields."""
     if format == "csv":
-        _print_csv(items, fields)
+        _print_csv(_flushed(items), fields)
     elif format == "ndjson":
-        for item in items:
+        for item in _flushed(items):
             sys.stdout.write(to_json(item.to_dict()) + "\n")
     else:
-        _print_array(items)
+        _print_array(_flushed(items))
+
+
+def _flushed(items: Iterable[Item]) -> Iterator[Item]:
+    """The items; what was written of the first one, and then of some now and then, reaches the reader at once."""
+    flushed = -SECONDS_BETWEEN_FLUSHES
+    for item in items:
+        yield item
+        now = time.monotonic()
+        if now - flushed >= SECONDS_BETWEEN_FLUSHES:
+            sys.stdout.flush()
+            flushed = now
 
 
 def _print_array(items: Iterable[Item]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
@@ -33,6 +34,7 @@ SHORTEST_CELL = 8
 LONGEST_VALUE = 40  # where a value stands within a sentence
 MOST_CHARACTERS = 4  # for each column of the screen: a pile of combining marks takes no room and no end
 ROWS_OF_A_TABLE = 1000
+SECONDS_TO_WAIT = 0.5
 IF_TOLD = -1
 """The rank of a column that is left out where it is empty, but never for lack of room."""
 
@@ -103,7 +105,8 @@ def print_listing(items: Iterable[I], listing: Listing[I], format: Format | None
 
 
 def print_table(items: Iterable[T], columns: Sequence[Column[T]]) -> int:
-    """A table, or a new one every thousand rows; gives the number of rows."""
+    """A table, or a new one every thousand rows (on a terminal sooner, if they come slowly); gives the number of
+    rows."""
     count = 0
     for part in _parts(items):
         if count:
@@ -121,6 +124,11 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 def print_title(title: str) -> None:
     """A line above a table, with a blank line before it."""
     sys.stdout.write(f"\n{title}\n")
+
+
+def screen_width() -> int:
+    """How many columns what is shown to people may take."""
+    return max(shutil.get_terminal_size((UNKNOWN_WIDTH, 24)).columns, NARROWEST)
 
 
 def show_time(moment: datetime | None) -> str:
@@ -167,9 +175,20 @@ def _shared(key: str, other: str) -> int:
 
 
 def _parts(items: Iterable[T]) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while part := list(islice(remaining, ROWS_OF_A_TABLE)):
+    """Rows by the thousand; but whoever sits at a terminal need not wait for a thousand slow ones."""
+    remaining, patience = iter(items), SECONDS_TO_WAIT
+    while True:
+        begun = time.monotonic()
+        part: list[T] = []
+        for item in islice(remaining, ROWS_OF_A_TABLE):
+            part.append(item)
+            if time.monotonic() - begun > patience and sys.stdout.isatty():
+                break
+        if not part:
+            return
         yield part
+        sys.stdout.flush()
+        patience *= 4
 
 
 def _print_part(rows: list[list[str]], columns: Sequence[Column[T]]) -> None:
@@ -196,7 +215,7 @@ def _widths(rows: list[list[str]], columns: Sequence[Column[T]]) -> list[int]:
 
 def _fitted(told: list[int], columns: Sequence[Column[T]], widths: list[int]) -> tuple[list[int], list[int]]:
     """Which of the columns that tell something stay, and how wide each may be, so that the table fits the screen."""
-    screen = max(shutil.get_terminal_size((UNKNOWN_WIDTH, 24)).columns, NARROWEST)
+    screen = screen_width()
     kept = list(told)
     readable, least = (
         [_narrowed(*each) for each in zip(columns, widths, rooms, strict=True)]

@@ -3,7 +3,7 @@ order of time."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
@@ -11,23 +11,31 @@ from typing import Any, get_args
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection as DatabaseConnection
 
-from peerstore.answers.changes import AttributeChange, Change, ChangeKind
-from peerstore.canonical import ABSENT, Json, differences
+from peerstore import inventory
+from peerstore.answers.changes import AttributeChange, Change, ChangeKind, Difference
+from peerstore.canonical import ABSENT, Json, differences, differences_at
 from peerstore.coverage import Scope
 from peerstore.dictionary import Dictionary
 from peerstore.errors import QuestionError
-from peerstore.model import Connection, Element
+from peerstore.model import Connection, Element, ElementKind, Peer
 from peerstore.presence import Presence, assemble, observer_state, presence_at
 from peerstore.states import at_end_of, last_logged
 from peerstore.tables import element
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import EARLIEST, LATEST, instant, micros
 from peerstore.walk import Moment, Walk
 
 KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
+OF_OBSERVERS = frozenset({"observer_started", "observer_stopped"})
+OF_PEERS = frozenset({"appeared", "disappeared", "changed"})
+OF_CONNECTIONS = frozenset({"connected", "disconnected"})
 _FIRST_MINUTE = 60_000_000
 _LEARNED_FIELDS = ("/os", "/sdk_version", "/is_compatible")
 _METADATA_FIELDS = ("peer_metadata", "identity_service_metadata")
 _LOOK_BACK = 86_400_000_000
+_FEW_PEERS = 200  # of more, reading all rows of peers as they come costs less than picking
+
+Elements = Collection[int] | ElementKind | None
+"""Of which elements a walk tells: these, those of one kind, or all."""
 
 
 @dataclass(slots=True)
@@ -50,33 +58,47 @@ class Question:
         since: int | None,
         until: int | None,
         peer: str | None = None,
-        elements: Collection[int] | None = None,
+        elements: Elements = None,
+        path: str | None = None,
     ) -> None:
         self.connection = connection
         self.dictionary = dictionary
         self.scope = scope
         self.after = EARLIEST - 1 if since is None else since - 1
         self.until = LATEST + 1 if until is None else until
-        self.elements = elements if peer is None else elements_of_peer(connection, peer)
+        self.peer = peer
+        self.elements = elements
+        self.path = path
         self._names = {number: key for key, number in scope.observers.items()}
         self._gone: dict[int, Gone] = {}
         self._first_seen: dict[int, int] = {}
         self._from_the_start = since is None
 
     def changes(self, kinds: Collection[str] | None = None) -> Iterator[Change]:
-        """The changes in ``[since, until)``, those of one instant in the order of :func:`_order`."""
-        unknown = sorted(set(kinds or ()) - set(KINDS))
-        if unknown:
-            raise QuestionError(
-                f"there is no kind of change named {', '.join(unknown)}: the kinds are {', '.join(KINDS)}"
-            )
-        walk = Walk(self.connection, self.dictionary, self.scope, self.after, self.until, self.elements)
+        """The changes in ``[since, until)``, those of one instant in the order of :func:`_order`; with a path, only
+        those of attributes at it or below it."""
+        if self.path is not None:
+            kinds = ("changed",)
+        elements = self._elements_of(frozenset(KINDS if kinds is None else kinds))
+        walk = Walk(self.connection, self.dictionary, self.scope, self.after, self.until, elements)
         if self._from_the_start:
             self._first_seen.update(dict.fromkeys(walk.shown, self.after))
         for moment in walk:
             for change in self._of_moment(moment):
                 if kinds is None or change.kind in kinds:
                     yield change
+
+    def _elements_of(self, kinds: frozenset[str]) -> Elements:
+        """The elements that changes of these kinds can be of: a walk reads the rows of no other."""
+        if self.elements is not None:
+            return self.elements
+        if kinds <= OF_OBSERVERS:
+            return ()
+        if kinds <= OF_OBSERVERS | OF_PEERS:
+            return "peer" if self.peer is None else inventory.peer_elements(self.connection, self.peer)
+        if kinds <= OF_OBSERVERS | OF_CONNECTIONS:
+            return "connection" if self.peer is None else inventory.connection_elements(self.connection, [self.peer])
+        return None if self.peer is None else elements_of_peer(self.connection, self.peer)
 
     def _of_moment(self, moment: Moment) -> list[Change]:
         at = instant(moment.at)
@@ -142,8 +164,10 @@ class Question:
             )
 
     def _differences(self, before: int, after: int) -> Iterable[tuple[str, Json, Json]]:
+        if before == after:
+            return ()
         documents = self.dictionary.documents(self.connection, (before, after))
-        return differences(documents[before].value, documents[after].value)
+        return differences_at(documents[before].value, documents[after].value, self.path or "")
 
     def _learned(self, number: int, at: int, path: str, document: int, before: Json, after: Json) -> bool:
         """Rule 10: an unknown became known. Within metadata, null is a value like any other."""
@@ -211,6 +235,26 @@ def _order(change: Change) -> tuple[Any, ...]:
     return (_RANK[change.kind], change.peer_key or "", ends, change.path or "", change.observer or "")
 
 
+def checked_kinds(kinds: Collection[str] | str | None, path: str | None = None) -> frozenset[str] | None:
+    """The kinds of changes that are asked for (``None``: all); :class:`~peerstore.errors.QuestionError` if there are no
+    such, or they have no path where one is asked for."""
+    if kinds is None:
+        return None
+    wanted = frozenset([kinds] if isinstance(kinds, str) else kinds)
+    unknown = sorted(wanted - set(KINDS))
+    if unknown:
+        raise QuestionError(f"there is no kind of change named {', '.join(unknown)}: the kinds are {', '.join(KINDS)}")
+    if path is not None and "changed" not in wanted:
+        raise QuestionError("only changes of the kind changed have a path")
+    return wanted
+
+
+def changing_peers(connection: DatabaseConnection) -> Elements:
+    """The peers whose attributes can have changed at all: those of several documents, where they are few."""
+    several = inventory.peers_with_several_documents(connection)
+    return several if len(several) <= _FEW_PEERS else "peer"
+
+
 def attribute_changes(question: Question) -> Iterator[AttributeChange]:
     """The attribute changes of a question."""
     for change in question.changes(("changed",)):
@@ -237,6 +281,55 @@ def elements_of_peer(connection: DatabaseConnection, peer: str) -> list[int]:
         .union(sa.select(element.c.id).where(element.c.peer2 == peer))
     )
     return list(connection.execute(statement).scalars())
+
+
+def tell_inside(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, difference: Difference) -> None:
+    """Give a difference what it lacks: the members that tell what happened between its two moments."""
+    first, last = sorted((micros(difference.since), micros(difference.until)))
+    walk = Walk(connection, dictionary, scope, first, last + 1)
+    before = set(walk.shown)
+    visits: dict[int, int] = {}
+    missed: set[int] = set()
+    for moment in walk:
+        for number, (_, document) in moment.changed.items():
+            if document is None:
+                missed.add(number)
+            elif number not in before:
+                visits[number] = document
+    passed = {number: document for number, document in visits.items() if number not in walk.shown}
+    back = {number: walk.shown[number] for number in missed & before & walk.shown.keys()}
+    difference.came_and_went, difference.links_came_and_went = _things(
+        walk, connection, dictionary, scope, passed, last
+    )
+    things = _things(walk, connection, dictionary, scope, back, last)
+    difference.left_and_returned, difference.links_left_and_returned = things
+
+
+def _things(
+    walk: Walk,
+    connection: DatabaseConnection,
+    dictionary: Dictionary,
+    scope: Scope,
+    documents: Mapping[int, int],
+    at: int,
+) -> tuple[tuple[Peer, ...], tuple[Connection, ...]]:
+    """Elements with these documents as peers and connections, and who of those watching at the end of a walk sees
+    them."""
+    elements = dictionary.elements(connection, documents)
+    bodies = dictionary.documents(connection, documents.values())
+    names = {number: key for key, number in scope.observers.items()}
+    peers, links = [], []
+    for number in sorted(documents, key=elements.__getitem__):
+        item = elements[number]
+        seen_by = tuple(sorted(names[observer] for observer in walk.holders.by_element.get(number, ())))
+        if item.kind == "peer":
+            spoke = item.key in scope.observers and (
+                last_logged(connection, scope.observers[item.key], at_end_of(at), scope.known_at) is not None
+            )
+            peers.append(Peer(item.key, bodies[documents[number]], spoke, seen_by))
+        elif item.kind == "connection":
+            links.append(Connection(item.id, item.key, item.other, item.type, seen_by))
+    return tuple(peers), tuple(links)
 
 
 def presence_over(
@@ -267,6 +360,13 @@ def presence_over(
 
 
 def _differ(before: Presence, after: Presence) -> bool:
-    if before.peers != after.peers or before.connections != after.connections:
+    if before.peers.keys() != after.peers.keys() or before.connections != after.connections:
+        return True
+    if not all(_alike(peer, after.peers[key]) for key, peer in before.peers.items()):
         return True
     return [each.watching for each in before.observers] != [each.watching for each in after.observers]
+
+
+def _alike(one: Peer, other: Peer) -> bool:
+    """Whether a peer is seen alike by the same; that it has itself spoken meanwhile makes no difference."""
+    return one == other or (one.seen_by == other.seen_by and not any(differences(one.document, other.document)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from sqlalchemy.engine import Connection as DatabaseConnection
@@ -14,7 +14,7 @@ from peerstore.inventory import all_peers
 from peerstore.model import Peer
 from peerstore.presence import Presence, presence_at
 from peerstore.states import at_end_of, last_graph
-from peerstore.times import EARLIEST, instant
+from peerstore.times import EARLIEST, instant, micros
 from peerstore.walk import Walk, growing_parts
 
 
@@ -31,8 +31,15 @@ def known_peers(
 ) -> Iterator[KnownPeer]:
     """Every peer that the merged presence ever held until an instant, by key; or one of them."""
     now = presence_at(connection, dictionary, scope, at)
+    return known_among(connection, dictionary, scope, now, all_peers(connection, peer))
+
+
+def known_among(
+    connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, now: Presence, keys: Mapping[int, str]
+) -> Iterator[KnownPeer]:
+    """Those of these peers (keys by id) that the merged presence ever held until the instant of one, in their order."""
+    at = micros(now.at)
     heard = {state.observer: state.observed_at for state in now.observers if state.observed_at is not None}
-    keys = all_peers(connection, peer)
     for part in growing_parts(keys):
         first, last = _ends(connection, dictionary, scope, at, part)
         for number in part:

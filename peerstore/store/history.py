@@ -7,12 +7,20 @@ from datetime import datetime, timedelta
 
 from peerstore import inventory
 from peerstore.answers.changes import AttributeChange, Change, Difference
-from peerstore.answers.sessions import ConnectionSession, Session
+from peerstore.answers.sessions import ConnectionSession, Session, clipped
+from peerstore.canonical import steps_of
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import QuestionError
 from peerstore.model import Connection
 from peerstore.presence import Presence, difference, presence_at
-from peerstore.questions.changes import Question, attribute_changes, presence_over
+from peerstore.questions.changes import (
+    Question,
+    attribute_changes,
+    changing_peers,
+    checked_kinds,
+    presence_over,
+    tell_inside,
+)
 from peerstore.questions.sessions import Sessions, Stay
 from peerstore.store.asking import Asking, window_micros
 from peerstore.times import duration_micros, instant, iso, micros
@@ -41,11 +49,22 @@ class History(Asking):
         observer: str | None = None,
         known_at: datetime | None = None,
         max_silence: timedelta | float | None = None,
+        path: str | None = None,
+        inside: bool = False,
     ) -> Difference:
-        """What is different at ``until`` from what was at ``since``: see :class:`~peerstore.answers.Difference`."""
+        """What is different at ``until`` from what was at ``since``: see :class:`~peerstore.answers.Difference`.
+
+        With ``path`` (a JSON Pointer), only the attributes at it or below it. With ``inside``, it is told too who came
+        and went between the two moments, or left and returned, which the two alone do not show: it costs a walk over
+        all that changed between them.
+        """
         moments = micros(since), micros(until)
+        steps_of(path or "")
         with self._asking(observer, known_at, max_silence) as (connection, scope):
-            return difference(connection, self._dictionary, scope, *moments)
+            found = difference(connection, self._dictionary, scope, *moments, path)
+            if inside:
+                tell_inside(connection, self._dictionary, scope, found)
+            return found
 
     def changes(
         self,
@@ -56,17 +75,25 @@ class History(Asking):
         kinds: Collection[str] | None = None,
         known_at: datetime | None = None,
         max_silence: timedelta | float | None = None,
+        path: str | None = None,
     ) -> Iterator[Change]:
-        """Every change in ``[since, until)``, in order of time; of one peer and its connections, if one is named."""
+        """Every change in ``[since, until)``, in order of time; of one peer and its connections, if one is named.
+
+        With ``kinds``, only those (a walk reads the rows of nothing else); with ``path`` (a JSON Pointer), only the
+        changes of attributes at it or below it: where the object that holds the place came or went as a whole, the
+        place did with it, and is told at its own path.
+        """
         window = window_micros(since, until)
-        key = None if peer is None else canonical_peer_key(peer)
-        wanted = None if kinds is None else frozenset([kinds] if isinstance(kinds, str) else kinds)
-
-        def answers() -> Iterator[Change]:
-            with self._asking(observer, known_at, max_silence) as (connection, scope):
-                yield from Question(connection, self._dictionary, scope, *window, key).changes(wanted)
-
-        return answers()
+        steps_of(path or "")
+        key, wanted = None if peer is None else canonical_peer_key(peer), checked_kinds(kinds, path)
+        return self._stream(
+            lambda connection, scope: Question(connection, self._dictionary, scope, *window, key, path=path).changes(
+                wanted
+            ),
+            observer,
+            known_at,
+            max_silence,
+        )
 
     def metadata_changes(
         self,
@@ -76,15 +103,19 @@ class History(Asking):
         observer: str | None = None,
         known_at: datetime | None = None,
         max_silence: timedelta | float | None = None,
+        path: str | None = None,
     ) -> Iterator[AttributeChange]:
-        """Every attribute of a peer that took another value in ``[since, until)``, in order of time."""
+        """Every attribute of a peer that took another value in ``[since, until)``, in order of time; with ``path``, as
+        in :meth:`changes`."""
         window = window_micros(since, until)
+        steps_of(path or "")
         key = None if peer is None else canonical_peer_key(peer)
 
         def answers() -> Iterator[AttributeChange]:
             with self._asking(observer, known_at, max_silence) as (connection, scope):
-                elements = None if key is None else inventory.peer_elements(connection, key)
-                yield from attribute_changes(Question(connection, self._dictionary, scope, *window, elements=elements))
+                elements = changing_peers(connection) if key is None else inventory.peer_elements(connection, key)
+                question = Question(connection, self._dictionary, scope, *window, elements=elements, path=path)
+                yield from attribute_changes(question)
 
         return answers()
 
@@ -122,10 +153,12 @@ class History(Asking):
         grace: timedelta | float = 0,
         max_silence: timedelta | float | None = None,
         known_at: datetime | None = None,
+        clip: bool = False,
     ) -> Iterator[Session]:
         """The sessions of peers that overlap ``[since, until)``, with their true starts and ends; as they end, then
-        those that hold."""
+        those that hold. With ``clip``, the parts of them that lie in the range, marked where they are cut."""
         window, pause = window_micros(since, until), duration_micros(grace) or 0
+        cuts = [None if bound is None or not clip else instant(bound) for bound in window]
         key = None if peer is None else canonical_peer_key(peer)
 
         def answers() -> Iterator[Session]:
@@ -134,7 +167,8 @@ class History(Asking):
                 stays = Sessions(connection, self._dictionary, scope, "peer", elements, pause).over(*window)
                 for stay in stays:
                     element = self._dictionary.elements(connection, [stay.element])[stay.element]
-                    yield Session(element.key, *_bounds(stay), observer, stay.reason, stay.gaps)
+                    session = Session(element.key, *_bounds(stay), observer, stay.reason, stay.gaps)
+                    yield clipped(session, *cuts)
 
         return answers()
 
@@ -148,9 +182,11 @@ class History(Asking):
         grace: timedelta | float = 0,
         max_silence: timedelta | float | None = None,
         known_at: datetime | None = None,
+        clip: bool = False,
     ) -> Iterator[ConnectionSession]:
         """The sessions of connections, of those of one peer, or of those between two: as :meth:`sessions`."""
         window, pause = window_micros(since, until), duration_micros(grace) or 0
+        cuts = [None if bound is None or not clip else instant(bound) for bound in window]
         ends = [canonical_peer_key(key) for key in (peer, other) if key is not None]
 
         def answers() -> Iterator[ConnectionSession]:
@@ -160,7 +196,8 @@ class History(Asking):
                 for stay in stays:
                     element = self._dictionary.elements(connection, [stay.element])[stay.element]
                     link = Connection(element.id, element.key, element.other, element.type)
-                    yield ConnectionSession(link, *_bounds(stay), observer, stay.reason, stay.gaps)
+                    session = ConnectionSession(link, *_bounds(stay), observer, stay.reason, stay.gaps)
+                    yield clipped(session, *cuts)
 
         return answers()
 
