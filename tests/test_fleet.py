@@ -14,8 +14,8 @@ import peerstore
 from peerstore.times import instant, micros
 from tests import fleet_model as model
 from tests.conftest import ENGINES
-from tests.machine import DOCUMENTS, START, STEP, instants
-from tests.model import MISSING, View, freeze
+from tests.machine import DOCUMENTS, START, STEP, Envelope, Question, instants
+from tests.model import MISSING, Graph, View, freeze
 from tests.worlds import World, arguments, recorded, tried, worlds
 
 ZERO = datetime(2026, 7, 8, 14, 0, tzinfo=UTC)
@@ -439,6 +439,20 @@ def fleets(draw: st.DrawFn) -> World:
     return world._replace(envelopes=list({each[:3]: each for each in envelopes}.values()))
 
 
+@st.composite
+def renewals(draw: st.DrawFn) -> World:
+    """A world in which one or two observers see few keys come and go, most of them alike."""
+    told = {key: draw(st.sampled_from(FLEET[:4])) for key in "bcde"} | {"a": FLEET[5]}
+    envelopes = []
+    for observer, spoken in (("a", draw(st.integers(4, 8))), ("b", draw(st.integers(0, 3)))):
+        for step in range(spoken):
+            keys = {"a", *draw(st.sets(st.sampled_from("bcde"), max_size=2))}
+            graph = None if draw(st.integers(0, 7)) == 0 else Graph("a", {key: told[key] for key in sorted(keys)}, {})
+            envelopes.append(Envelope(observer, START + step * STEP, 0, graph))
+    return World(envelopes, Question(draw(st.sampled_from((None, None, "a"))), None, None))
+
+
+any_world = fleets() | renewals()
 windows = st.tuples(st.none() | instants, st.none() | instants).map(
     lambda pair: pair if None in pair else (min(pair), max(pair))
 )
@@ -460,7 +474,7 @@ def value(given: Any) -> Any:
 
 def checked(engine: str, holds: Callable[..., None], **drawn: st.SearchStrategy[Any]) -> None:
     @tried(engine)
-    @given(world=fleets(), **drawn)
+    @given(world=any_world, **drawn)
     def check(world: World, **asked: Any) -> None:
         with recorded(world, engine) as (store, view):
             holds(store, view, world, **asked)
@@ -636,7 +650,7 @@ def test_the_worlds_have_what_is_asked_for() -> None:
     seen: set[str] = set()
 
     @tried("sqlite")
-    @given(world=fleets())
+    @given(world=any_world)
     def look(world: World) -> None:
         with recorded(world, "sqlite") as (_, view):
             guesses = list(model.new_keys(view, START - STEP, START + 1000 * STEP, None))

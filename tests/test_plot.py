@@ -305,6 +305,20 @@ def test_a_state_that_still_counts_after_a_day_is_told(minute: peerstore.PeerSto
     assert told == "States older than a day are still counted: name a (1 d 23 h)."
 
 
+@pytest.mark.slow
+def test_a_mesh_may_be_large_but_not_endless(store: peerstore.PeerStore) -> None:
+    keys = [f"p{number:04}" for number in range(1001)]
+    chain = tuple(link(one, other) for one, other in zip(keys, keys[1:500]))  # noqa: B905, RUF007
+    tell(store, 0, graph(*keys[:500], links=chain))
+    tell(store, 10, graph(*keys))
+    drawn = io.BytesIO()
+    assert plotting.plot_mesh(store, drawn, NOON) == ()
+    assert "peer (500)" in texts(ElementTree.fromstring(drawn.getvalue()))
+    with pytest.raises(peerstore.QuestionError, match="1001 peers are too many"):
+        plotting.plot_mesh(store, io.BytesIO(), NOON + 10 * SECOND)
+    plotting.plot_mesh(store, io.BytesIO(), NOON + 10 * SECOND, keys[:3])
+
+
 @pytest.mark.parametrize("name", OVER_TIME)
 def test_the_view_and_what_is_unobserved_are_told(minute: peerstore.PeerStore, name: str) -> None:
     told = texts(svg(PLOTS[name], minute, observer="a", max_silence=5, known_at=NOON + timedelta(days=9999)))

@@ -263,6 +263,10 @@ def test_of_very_many_paths_the_first_hundred_are_given(store: peerstore.PeerSto
     paths = [way.peers for way in path.ways]
     assert paths == sorted(paths)
     assert paths[0] == min(paths) == tuple("abdeghjkmnpqstvwyAB")
+    [stretch] = store.paths_over("a", "B", at(0), at(1))
+    assert stretch.path == paths[0]
+    [back] = store.paths_over("B", "a", at(0), at(1))
+    assert back.path == store.path_at("B", "a", at(0)).ways[0].peers
 
 
 def test_a_path_over_time(store: peerstore.PeerStore) -> None:

@@ -12,7 +12,7 @@ import numpy
 from peerstore.model import Connection
 
 SEED = 7
-ROUNDS, FEWER_ROUNDS, MANY = 300, 100, 300
+ROUNDS, ROUNDS_FOR_MANY, MANY = 300, 60, 500
 MARGINS = (1.5, 0.9)
 ROOM = (1.1, 0.42)
 SLOPE = math.radians(20)
@@ -76,8 +76,7 @@ def _laid_out(graph: Any, keys: set[str]) -> Island:
     part = networkx.Graph()
     part.add_nodes_from(sorted(keys))
     part.add_edges_from(sorted(tuple(sorted(edge)) for edge in graph.subgraph(keys).edges))
-    rounds = ROUNDS if len(keys) <= MANY else FEWER_ROUNDS
-    spring = networkx.spring_layout(part, seed=SEED, iterations=rounds, k=2.2 / math.sqrt(len(keys)), method="force")
+    spring = _sprung(part)
     points = numpy.array([spring[key] for key in part])
     points = (points - points.mean(axis=0)) @ _turn(points)
     points = _apart(points * _stretch(points))
@@ -85,6 +84,14 @@ def _laid_out(graph: Any, keys: set[str]) -> Island:
     width, height = (high - low + MARGINS).tolist()
     points += numpy.array(MARGINS) / 2 - low + (0, 0.05)  # a name hangs below its peer
     return Island({key: (float(x), float(y)) for key, (x, y) in zip(part, points, strict=True)}, width, height)
+
+
+def _sprung(part: Any) -> Any:
+    """Where springs along the connections pull the peers; another method for many, since that one would need scipy."""
+    count = len(part)
+    if count < MANY:
+        return networkx.spring_layout(part, seed=SEED, iterations=ROUNDS, k=2.2 / math.sqrt(count), method="force")
+    return networkx.forceatlas2_layout(part, seed=SEED, max_iter=ROUNDS_FOR_MANY)
 
 
 def _turn(points: Any) -> Any:
@@ -108,7 +115,8 @@ def _stretch(points: Any) -> float:
 
 def _apart(points: Any) -> Any:
     """The points after those whose names would touch have pushed each other away."""
-    for _ in range(ROUNDS if len(points) > 1 else 0):
+    rounds = ROUNDS if len(points) < MANY else ROUNDS_FOR_MANY
+    for _ in range(rounds if len(points) > 1 else 0):
         between = points[:, None, :] - points[None, :, :]
         far = numpy.hypot(*(between / ROOM).transpose(2, 0, 1))
         numpy.fill_diagonal(far, 1.0)

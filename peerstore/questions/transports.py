@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from peerstore.times import instant
 from peerstore.walk import Walk
 
 MOST_BUCKETS = 1_000_000
-_LARGE_PART = 4096  # elements: of a peer, each of its connections, which others have too
+_LARGE_PART = 16_384  # elements: of a peer, each of its connections, which others have too
 
 
 def refuse_too_many_buckets(since: int, until: int, every: int | None) -> None:
@@ -196,21 +196,30 @@ class Cap(NamedTuple):
     limit: int
 
 
+@dataclass(slots=True)
+class _Limited:
+    """How many connections that count towards a cap a peer has, and for how long they were at or over it."""
+
+    cap: Cap
+    held: int = 0
+    time: int = 0
+
+
 class _Node:
     """One peer: what it has now, and what was measured of it. Times run while it is present."""
 
-    def __init__(self, key: str, caps: Collection[Cap]) -> None:
+    def __init__(self, key: str, caps: Iterable[Cap]) -> None:
         self.key = key
-        self.caps = caps
+        self.limits = [_Limited(cap) for cap in caps]
         self.present = False
         self.held: Counter[str] = Counter()
+        self.links = 0
         self.at = 0
         self.time = 0
         self.link_time = 0
         self.most = -1
         self.most_at = 0
         self.most_by_type: Counter[str] = Counter()
-        self.at_cap = {cap.name: 0 for cap in caps}
 
     def measure(self, at: int) -> None:
         """It stayed as it is until ``at``."""
@@ -218,25 +227,31 @@ class _Node:
         if not self.present or not length:
             return
         self.time += length
-        self.link_time += self.held.total() * length
-        for cap in self.caps:
-            count = sum(count for kind, count in self.held.items() if kind.casefold() in cap.types)
-            self.at_cap[cap.name] += length if count >= cap.limit else 0
+        self.link_time += self.links * length
+        for limited in self.limits:
+            if limited.held >= limited.cap.limit:
+                limited.time += length
 
     def reach(self) -> None:
         """Note what it has from here on."""
         if not self.present:
             return
-        if self.held.total() > self.most:
-            self.most, self.most_at = self.held.total(), self.at
-        self.most_by_type |= self.held
+        if self.links > self.most:
+            self.most, self.most_at = self.links, self.at
+        for kind, count in self.held.items():
+            self.most_by_type[kind] = max(self.most_by_type[kind], count)
 
     def change(self, element: Element, step: int) -> None:
         """It, or a connection of it, came (1) or went (-1)."""
         if element.kind == "peer":
             self.present = step > 0
-        else:
-            self.held[element.type] += step
+            return
+        self.held[element.type] += step
+        self.links += step
+        kind = element.type.casefold()
+        for limited in self.limits:
+            if kind in limited.cap.types:
+                limited.held += step
 
 
 def degrees(
@@ -263,7 +278,7 @@ def degrees(
             node.measure(window[1])
             if node.time:
                 most = dict(sorted(node.most_by_type.items()))
-                at_cap = {name: micro(time) for name, time in node.at_cap.items()}
+                at_cap = {limited.cap.name: micro(limited.time) for limited in node.limits}
                 mean = node.link_time / node.time
                 yield Degree(key, micro(node.time), mean, node.most, instant(node.most_at), most, at_cap, *times)
 
