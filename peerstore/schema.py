@@ -20,7 +20,7 @@ from peerstore.errors import DatabaseMissing, SchemaError
 from peerstore.tables import metadata, store_info
 from peerstore.times import iso
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision: the one that this version of the code reads and writes."""
 
 VIEWS = ("attribute_change", "connection_history", "coverage", "observation", "peer_history")

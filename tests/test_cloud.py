@@ -132,7 +132,8 @@ def test_who_was_the_bridge(store: peerstore.PeerStore) -> None:
     store.record(graph("abc", cloud="b"), at(0), max_silence=100)
     store.record(graph("abc", "ab", cloud="b"), at(5), max_silence=100)  # nothing of the cloud
     store.record(graph("abc", cloud="bc"), at(10), max_silence=100)
-    store.record(graph("abc"), at(20), max_silence=5)
+    store.record(graph("abc"), at(20), max_silence=100)
+    store.record(graph("abc", cloud="c"), at(22), max_silence=3)
     store.record(graph("abc"), at(40), max_silence=100)
     store.record(graph("ab", cloud="b"), at(50), max_silence=100)
     found = list(store.cloud_over(until=at(60)))
@@ -140,6 +141,7 @@ def test_who_was_the_bridge(store: peerstore.PeerStore) -> None:
         (0, True, "b"),
         (10, True, "bc"),
         (20, True, ""),
+        (22, True, "c"),
         (25.000001, False, ""),
         (40, True, ""),
         (50, True, "b"),
@@ -148,6 +150,8 @@ def test_who_was_the_bridge(store: peerstore.PeerStore) -> None:
     assert found[-1].end == at(60)
     assert list(store.cloud_over())[-1].start == at(40)  # the last observation is the end of what is measured
     assert found[0].to_dict()["duration_seconds"] == found[0].duration.total_seconds() == 10
+    [within] = store.cloud_over(at(26), at(30))
+    assert (within.known, within.bridges) == (False, ())
     [outside] = store.cloud_over(at(-20), at(-10))
     assert (outside.known, outside.start, outside.end) == (False, at(-20), at(-10))
 

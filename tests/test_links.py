@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,26 @@ def test_a_question_that_makes_no_sense_is_refused_at_once(tell: Tell) -> None:
     for ask in refused:
         with pytest.raises(peerstore.QuestionError):
             ask()
+
+
+def test_a_mesh_of_many_is_answered_whole_and_in_order(tell: Tell) -> None:
+    """Without a window the first answers are found by themselves; with one, all of them at once."""
+    many = [f"p{number:02}" for number in range(90)]
+    everybody, some = (
+        seen(
+            *(f"a {key} Bluetooth" for key in keys),
+            *(f"p00 {key} WebSocket" for key in keys),
+            peers=" ".join(("a", *keys)),
+        )
+        for keys in (many, many[::3])
+    )
+    store = tell({0: everybody, 10: some, 20: everybody, 30: some, 40: everybody, 45: some})
+    asked: list[Callable[..., Iterator[Any]]] = [store.contacts, store.degrees]
+    asked += [partial(store.flapping, 2), partial(store.flapping, 2, of="peer")]
+    for ask, expected in zip(asked, (180, 91, 120, 60), strict=True):
+        found = list(ask())
+        assert len(found) == expected
+        assert found == list(ask(since=NOON))
 
 
 # The commands.

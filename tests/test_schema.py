@@ -258,7 +258,7 @@ def answers(url: str) -> Any:
         return presences, [change.to_dict() for change in store.changes()]
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
 def test_an_interrupted_upgrade_of_a_database_with_data_leaves_it_as_it_was(store_url: str, revision: str) -> None:
     old_database(store_url, revision)
     before, there = rows(store_url), relations(store_url)
@@ -271,7 +271,7 @@ def test_an_interrupted_upgrade_of_a_database_with_data_leaves_it_as_it_was(stor
     assert rows(store_url).items() >= before.items()
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
 def test_an_upgrade_keeps_the_data(store_url: str, another_url: str, revision: str) -> None:
     old_database(store_url, revision)
     before = rows(store_url)
@@ -290,6 +290,32 @@ def test_an_upgrade_fills_in_what_documents_peers_had(store_url: str, another_ur
     pairs = rows(store_url)["peer_document"]
     assert len(pairs) > 6
     assert pairs == rows(another_url)["peer_document"]
+
+
+def test_an_upgrade_keeps_what_others_made_of_the_views(store_url: str) -> None:
+    """Rights on the views, and views that read them."""
+    old_database(store_url, "0003")
+    with plain(store_url) as connection:
+        connection.exec_driver_sql("CREATE VIEW song AS SELECT peer_key FROM peer_history")
+        if not store_url.startswith("sqlite"):
+            connection.exec_driver_sql("GRANT SELECT ON coverage, peer_history TO PUBLIC")
+    peerstore.upgrade(store_url)
+    with plain(store_url) as connection:
+        assert connection.exec_driver_sql("SELECT * FROM song").all()
+        if not store_url.startswith("sqlite"):
+            granted = "SELECT table_name FROM information_schema.role_table_grants WHERE grantee = 'PUBLIC'"
+            shared = connection.exec_driver_sql(f"{granted} AND table_schema = current_schema()").scalars()
+            assert set(shared) == {"coverage", "peer_history"}
+
+
+def told_by_views(url: str) -> dict[str, list[Any]]:
+    """All rows of each view, by the columns that it had in its first revision."""
+    told = {}
+    with plain(url) as connection:
+        for view in schema.VIEWS:
+            all_of_it = connection.exec_driver_sql(f"SELECT * FROM {view}").mappings().all()
+            told[view] = sorted(repr([(k, v) for k, v in row.items() if k != "element_id"]) for row in all_of_it)
+    return told
 
 
 KILLED = """

@@ -265,8 +265,15 @@ def test_of_very_many_paths_the_first_hundred_are_given(store: peerstore.PeerSto
     assert paths[0] == min(paths) == tuple("abdeghjkmnpqstvwyAB")
     [stretch] = store.paths_over("a", "B", at(0), at(1))
     assert stretch.path == paths[0]
-    [back] = store.paths_over("B", "a", at(0), at(1))
-    assert back.path == store.path_at("B", "a", at(0)).ways[0].peers
+
+
+@pytest.mark.parametrize("leaves", [("au", "av", "aw", "ax"), ("zu", "zv", "zw", "zx"), ()])
+def test_the_smallest_path_wherever_the_two_searches_meet(store: peerstore.PeerStore, leaves: tuple[str, ...]) -> None:
+    """A search that goes out from both ends leaves the bushy one to the other."""
+    store.record(graph("abopqrstuvwxz", "ab", "bo", "op", "oq", "pr", "qr", "rs", "rt", "sz", "tz", *leaves), at(0))
+    for one, other, path in (("a", "z", "aboprsz"), ("z", "a", "zsrpoba")):
+        [stretch] = store.paths_over(one, other, at(0), at(1))
+        assert "".join(stretch.path) == path
 
 
 def test_a_path_over_time(store: peerstore.PeerStore) -> None:

@@ -19,7 +19,7 @@ from peerstore.cli import main
 from peerstore.demo import demo_observations
 from peerstore.times import micros
 from tests.conftest import ENGINES, drop_url, fresh_url
-from tests.cookbook import DOCUMENT, RECIPES, Recipe, answer, recipe, rows, seconds, table, text, told
+from tests.cookbook import DOCUMENT, RECIPES, Recipe, analysed, answer, recipe, rows, seconds, table, text, told
 from tests.test_docs import check_output
 
 TABLE = re.compile(r"^\| [\d, ]+ \| (`.+`) \| [^|]* \| ([^|]*) \|$", re.MULTILINE)
@@ -31,6 +31,7 @@ def demo(request: pytest.FixtureRequest) -> Iterator[str]:
     url = fresh_url(request.param)
     with peerstore.open(url) as store:
         store.record_many(demo_observations())
+    analysed(url)
     yield url
     drop_url(url)
 

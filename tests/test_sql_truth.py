@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 import peerstore
 from peerstore.times import instant, micros
 from tests.conftest import ENGINES, drop_url, fresh_url
-from tests.cookbook import recipe, rows, seconds, text, told, told_us
+from tests.cookbook import analysed, recipe, rows, seconds, text, told, told_us
 from tests.databases import emptied
 from tests.machine import LINKS, PEERS, SECOND, START, STEP, Envelope, batches, graces, instants, line
 
@@ -42,6 +42,7 @@ def recorded(url: str, envelopes: list[Envelope]) -> Iterator[peerstore.PeerStor
     emptied(url)
     with peerstore.open(url) as opened:
         opened.record_many(map(line, envelopes))
+        analysed(url)
         yield opened
 
 

@@ -303,6 +303,14 @@ def test_who_stops_watching_agrees_to_nothing(store: peerstore.PeerStore) -> Non
     assert not store.disagreements_at(at(100)), "a alone is left"
 
 
+def test_a_stop_marker_counts_before_a_silence_of_the_same_instant(store: peerstore.PeerStore) -> None:
+    store.record(graph("a", "k"), at(0), max_silence=LIMIT)
+    store.record(graph("b", "a"), at(0))
+    store.record(None, at(45) + TICK, observer="b")
+    found = {told(each)[1]: (each.end, each.end_reason) for each in store.disagreements()}
+    assert found == dict.fromkeys(("b", "k"), (at(45) + TICK, "stopped"))
+
+
 def test_values_that_differ_are_told_by_their_paths(store: peerstore.PeerStore) -> None:
     mine = {"os": "Linux", "peerMetadata": {"role": "till", "n": {"a/b": 1}}, "isCompatible": True}
     theirs = {"os": "Linux", "peerMetadata": {"role": "self-checkout", "n": {}}, "isCompatible": False}
@@ -480,3 +488,22 @@ def test_people_are_told_when_too_few_were_watching() -> None:
     assert json.loads(run("disagreements", "--at", "2026-07-08T23:00:00Z", "--json").stdout)["watched"] is False
     dark = run("disagreements", "--since", "2026-07-08T20:00:00Z", "--until", "2026-07-08T23:00:00Z")
     assert "nobody was watching for 1 h 00 min of that time" in dark.stderr
+
+
+def test_without_a_beginning_the_skew_is_that_of_the_last_hours(store_url: str) -> None:
+    """Clocks are set now and then: what they were long ago would hide how they stand."""
+    start = datetime(2026, 7, 8, 6, tzinfo=UTC)
+
+    def graph(local: str, number: int) -> dict[str, Any]:
+        peers = [{"peerKeyString": key, "deviceName": key, "connections": []} for key in (local, f"k{number}")]
+        return {"localPeer": peers[0], "remotePeers": peers[1:]}
+
+    with peerstore.open(store_url) as store:
+        for number in range(20):
+            ahead = 30 if number < 10 else 5
+            at = start + timedelta(hours=0 if number < 10 else 10, minutes=10 * number)
+            store.record(graph("one", number), at + timedelta(seconds=ahead))
+            store.record(graph("two", number), at)
+        [lately] = store.clock_skew()
+        [before] = store.clock_skew(since=start, until=start + timedelta(hours=2))
+    assert (lately.observer, lately.offset, before.offset) == ("one", timedelta(seconds=5), timedelta(seconds=30))

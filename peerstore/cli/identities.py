@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import click
@@ -148,8 +149,9 @@ def new_keys(
             warn_of_unobserved(store, since, until, *view)
         found = store.new_keys(identity_path, since, until, *view)
         near = (guess for guess in found if within is None or guess.gap <= within)
-        print_listing(near, NEW_KEYS, format, store)
-    if format is None:
+        first = next(near, None)
+        print_listing(near if first is None else chain([first], near), NEW_KEYS, format, store)
+    if format is None and first is not None:
         click.echo("These are guesses from the names and times alone; nothing is merged.", err=True)
 
 

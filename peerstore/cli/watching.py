@@ -119,7 +119,7 @@ def skew(
     each other observer against OBSERVER.
 
     A positive offset: the first one's clock is ahead, or its reports come later. Delays are in it too: news takes up to
-    a minute over several hops.
+    a minute over several hops. Without --since, of the last six hours of the history.
 
     \b
     Examples:

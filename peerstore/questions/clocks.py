@@ -28,11 +28,12 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection
 
 from peerstore.answers.watching import ClockSkew
-from peerstore.coverage import Scope
+from peerstore.coverage import Scope, measured_window
 from peerstore.dictionary import Dictionary
 from peerstore.times import EARLIEST, LATEST
 from peerstore.walk import Walk
 
+_RECENT = 6 * 3_600_000_000
 FEWEST_SAMPLES = 3
 MOST_SAMPLES = 1000  # of a pair: the median of so many is as near as the delays allow
 MOST_PARTNERS = 16  # of a report: else a change that n observers report would cost n squared
@@ -63,7 +64,8 @@ def clock_skew(
     if reference is not None and reference not in scope.observers:
         return
     keys = list(scope.observers)
-    after, end = EARLIEST - 1 if since is None else since - 1, LATEST + 1 if until is None else until
+    begin = _newest(connection, scope, until) if since is None else since
+    after, end = begin - 1, LATEST + 1 if until is None else until
     streams = [
         _reports(Walk(connection, dictionary, scope._replace(observers={key: number}), after, end), rank)
         for rank, (key, number) in enumerate(scope.observers.items())
@@ -77,6 +79,15 @@ def clock_skew(
         if sample.count >= FEWEST_SAMPLES:
             turned = keys[one] == reference
             yield _estimate(keys[other if turned else one], keys[one if turned else other], sample, turned)
+
+
+def _newest(connection: Connection, scope: Scope, until: int | None) -> int:
+    """Where the last six hours of the history begin that lie before ``until``."""
+    window = measured_window(connection, scope, None, None)
+    if window is None:
+        return EARLIEST
+    last = window[1] if until is None else min(window[1], until)
+    return max(last - _RECENT, EARLIEST)
 
 
 def _reports(walk: Walk, rank: int) -> Iterator[Report]:

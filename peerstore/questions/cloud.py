@@ -110,7 +110,7 @@ class CloudStays:
         walk = Walk(*self._asked, end - 1, LATEST + 1, list(waiting))
         for moment in walk:
             for stay in self._step(walk, moment):
-                if waiting.pop(stay.element, None) is stay:
+                if waiting.pop(stay.element, None) is not None:
                     yield stay
             if not waiting:
                 break

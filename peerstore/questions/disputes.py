@@ -116,12 +116,17 @@ class Disputes:
 
     def step(self, at: int, told: Collection[Told], *, held_before: bool = False) -> list[Ended]:
         """What was told at one instant; the disagreements that it ended."""
+        turns = {each.observer: each.turn for each in told if each.turn is not None}
         touched: dict[int, set[int]] = {}
+        if turns:  # whoever sees an element, more or fewer are watching now
+            touched = {element: set(turns) for element in self._holders.by_element}
         for each in told:
             self._apply(each, touched)
+        if turns:
+            for observers in touched.values():
+                observers.update(turns)
         if self._wanted is not None:
             touched = {number: touched[number] for number in self._wanted if number in touched}
-        turns = {each.observer: each.turn for each in told if each.turn is not None}
         elements = self._dictionary.elements(self._connection, touched)
         ended: list[Ended] = []
         for number, observers in touched.items():
@@ -139,8 +144,6 @@ class Disputes:
         number = told.observer
         if told.turn is not None:
             (self._watching.add if told.turn == "started" else self._watching.discard)(number)
-            for element in self._holders.by_element:  # whoever sees it, one more or less is watching
-                touched.setdefault(element, set()).add(number)
         elements = self._dictionary.elements(self._connection, told.assigned)
         for element, document in told.assigned.items():
             item = elements[element]

@@ -7,11 +7,11 @@ questions about the connections of each peer.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import groupby
-from typing import Literal, NamedTuple, TypeVar
+from itertools import groupby, islice
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection as DatabaseConnection
@@ -23,15 +23,21 @@ from peerstore.inventory import all_peers, connection_elements
 from peerstore.model import Connection, Element, ElementKind
 from peerstore.tables import element as element_table
 from peerstore.times import EARLIEST, LATEST, instant
-from peerstore.walk import Moment, Walk, growing_parts
+from peerstore.walk import Moment, Walk
 
 Elements = Collection[int] | ElementKind
-T = TypeVar("T")
+Place = tuple[str, str, str]
+"""Where an answer stands among the others: a pair and a type, or a peer and nothing."""
 
-_LARGE_PART = 512  # elements: what they went through is held while they are walked
+_FIRST_PARTS = (1, 8, 64)
 
 _BOUNDS = [bound // timedelta(microseconds=1) for bound in DURATION_BOUNDS]
-_ALL_CONNECTIONS = sa.select(element_table.c.id).where(element_table.c.kind == "connection")
+_element = element_table.c
+_ALL_CONNECTIONS = (
+    sa.select(_element.id, _element.peer1, _element.peer2, _element.type)
+    .where(_element.kind == "connection")
+    .order_by(_element.peer1, _element.peer2, _element.type)
+)
 
 
 class Step(NamedTuple):
@@ -70,21 +76,33 @@ def micro(count: int) -> timedelta:
     return timedelta(microseconds=count)
 
 
-def growing_groups(groups: Iterable[tuple[T, Collection[int]]], enough: int) -> Iterator[tuple[list[T], list[int]]]:
-    """Groups of elements in parts to walk one after another, their names and all their elements: small parts first, so
-    that the first answers come soon, then greater ones, since each costs a beginning; a part that has ``enough``
-    elements is not added to."""
-    names: list[T] = []
-    elements: set[int] = set()
-    most = 1
-    for name, group in groups:
-        names.append(name)
-        elements.update(group)
-        if len(elements) >= most:
-            yield names, list(elements)
-            names, elements, most = [], set(), min(most * 8, enough)
-    if names:
-        yield names, list(elements)
+class Part(NamedTuple):
+    """What to walk for the answers whose places are in ``(after, upto]`` (``None``: open)."""
+
+    elements: Elements | None
+    after: Place | None = None
+    upto: Place | None = None
+
+    def covers(self, place: Place) -> bool:
+        """Whether the answer of this place is to be given from this walk."""
+        return (self.after is None or place > self.after) and (self.upto is None or place <= self.upto)
+
+
+def parts(
+    groups: Iterator[tuple[Place, Collection[int]]], everything: Elements | None, first: Sequence[int]
+) -> Iterator[Part]:
+    """What to walk for answers about groups of elements, which come in the order of their places: parts of so many
+    groups ``first``, so that their answers come soon, and then everything once, which costs least."""
+    after: Place | None = None
+    for size in first:
+        part = list(islice(groups, size))
+        if not part:
+            return
+        upto = part[-1][0]
+        yield Part([number for _, group in part for number in group], after, upto)
+        after = upto
+    if next(groups, None) is not None:
+        yield Part(everything, after)
 
 
 # Contacts.
@@ -147,37 +165,37 @@ def contacts(
     if window is None:
         return
     times = known_time(connection, scope, window)
-    for elements in _connection_parts(connection, dictionary, ends, since is not None):
-        walk = Walk(connection, dictionary, scope, *window, elements)
+    for part in _connection_parts(connection, ends, since is not None):
+        walk = Walk(connection, dictionary, scope, *window, part.elements)
         meetings = _meetings(connection, dictionary, steps(walk, window[0]), grace)
-        for key in sorted(meetings):
-            yield _contact(key, meetings[key], window[1], times)
+        for place in sorted(filter(part.covers, meetings)):
+            yield _contact(place, meetings[place], window[1], times)
 
 
 def _meetings(
     connection: DatabaseConnection, dictionary: Dictionary, walked: Iterator[Step], grace: int
-) -> dict[tuple[str, str, str], _Meeting]:
-    meetings: dict[tuple[str, str, str], _Meeting] = {}
+) -> dict[Place, _Meeting]:
+    meetings: dict[Place, _Meeting] = {}
     for step in walked:
         elements = dictionary.elements(connection, (*step.came, *step.went))
         for number in step.came:  # before what went: a connection that only took another id is unbroken
             link = elements[number]
-            meeting = meetings.setdefault((link.key, link.other, link.type), _Meeting())
+            meeting = meetings.setdefault(_place(link), _Meeting())
             meeting.begin(step.at, link.id, grace)
         for number in step.went:
             link = elements[number]
-            meetings[link.key, link.other, link.type].end(step.at)
+            meetings[_place(link)].end(step.at)
     return meetings
 
 
-def _contact(key: tuple[str, str, str], meeting: _Meeting, until: int, times: tuple[timedelta, timedelta]) -> Contact:
+def _contact(place: Place, meeting: _Meeting, until: int, times: tuple[timedelta, timedelta]) -> Contact:
     holds = meeting.holding > 0
     if holds:
         meeting.holding = 1
         meeting.end(until)
     meeting.close()
     return Contact(
-        *key,
+        *place,
         meeting.episodes,
         micro(meeting.total),
         micro(meeting.longest),
@@ -189,21 +207,25 @@ def _contact(key: tuple[str, str, str], meeting: _Meeting, until: int, times: tu
     )
 
 
-def _connection_parts(
-    connection: DatabaseConnection, dictionary: Dictionary, ends: Sequence[str], at_once: bool
-) -> Iterator[Elements]:
-    """Connections in parts to walk one after another, in the order of their keys, pairs unparted; all ``at_once``
-    where a window bounds what a walk over all of them holds and reads."""
-    if at_once and not ends:
-        yield "connection"
-        return
-    numbers = connection_elements(connection, ends) if ends else connection.execute(_ALL_CONNECTIONS).scalars().all()
-    elements = dictionary.elements(connection, numbers)
-    identities = {number: elements[number] for number in numbers}
-    ordered = sorted(numbers, key=identities.__getitem__)
-    groups = groupby(ordered, key=lambda number: identities[number][:-1])
-    for _, part in growing_groups(((key, list(group)) for key, group in groups), _LARGE_PART):
-        yield part
+def _connection_parts(connection: DatabaseConnection, ends: Sequence[str], at_once: bool) -> Iterator[Part]:
+    """Connections to walk, pairs unparted: of a peer or a pair, or all of them, ``at_once`` or not."""
+    if ends:
+        yield Part(connection_elements(connection, ends))
+    elif at_once:
+        yield Part("connection")
+    else:
+        yield from parts(_pairs(connection), "connection", _FIRST_PARTS)
+
+
+def _pairs(connection: DatabaseConnection) -> Iterator[tuple[Place, list[int]]]:
+    """The ids of all connections by pair and type."""
+    rows = connection.execute(_ALL_CONNECTIONS, execution_options={"yield_per": 100})
+    for place, group in groupby(rows, key=lambda row: (row[1], row[2], row[3])):
+        yield place, [row[0] for row in group]
+
+
+def _place(element: Element) -> Place:
+    return element.key, element.other, element.type
 
 
 # Flapping.
@@ -262,31 +284,28 @@ def flapping(
     shorter_than: int | None,
 ) -> Iterator[Flapping]:
     """The subjects that flap, in the order of their keys."""
-    for elements in _parts_of_kind(connection, dictionary, kind, peer, since is not None):
+    for part in _parts_of_kind(connection, kind, peer, since is not None):
         flaps: dict[int, _Flaps] = {}
-        for episode in _episodes(connection, dictionary, scope, since, until, elements):
+        for episode in _episodes(connection, dictionary, scope, since, until, part.elements):
             flaps.setdefault(episode.element, _Flaps()).add(episode, within)
         identities = dictionary.elements(connection, flaps)
         for number in sorted(flaps, key=identities.__getitem__):
             found = flaps[number]
             short = shorter_than is not None and found.shortest is not None and found.shortest < shorter_than
-            if found.most >= count or short:
+            if (found.most >= count or short) and part.covers(_place(identities[number])):
                 yield _flapping(identities[number], found, within)
 
 
 def _parts_of_kind(
-    connection: DatabaseConnection,
-    dictionary: Dictionary,
-    kind: Literal["connection", "peer"],
-    peer: str | None,
-    at_once: bool,
-) -> Iterator[Elements]:
+    connection: DatabaseConnection, kind: Literal["connection", "peer"], peer: str | None, at_once: bool
+) -> Iterator[Part]:
     if kind == "connection":
-        yield from _connection_parts(connection, dictionary, () if peer is None else (peer,), at_once)
+        yield from _connection_parts(connection, () if peer is None else (peer,), at_once)
     elif at_once and peer is None:
-        yield kind
+        yield Part(kind)
     else:
-        yield from growing_parts(all_peers(connection, peer))
+        places = (((key, "", ""), [number]) for number, key in all_peers(connection, peer).items())
+        yield from parts(places, kind, _FIRST_PARTS)
 
 
 def _flapping(subject: Element, found: _Flaps, within: int) -> Flapping:
@@ -311,7 +330,7 @@ def _episodes(
     scope: Scope,
     since: int | None,
     until: int | None,
-    elements: Elements,
+    elements: Elements | None,
 ) -> Iterator[_Episode]:
     """The episodes that begin in ``[since, until)``, each followed to its end, wherever that lies."""
     after = EARLIEST - 1 if since is None else since - 1

@@ -16,12 +16,11 @@ from peerstore.dictionary import Dictionary
 from peerstore.errors import QuestionError
 from peerstore.inventory import all_peers, connection_elements, peer_elements
 from peerstore.model import Element
-from peerstore.questions.links import Step, growing_groups, known_time, micro, steps
+from peerstore.questions.links import Part, Step, known_time, micro, parts, steps
 from peerstore.times import instant
 from peerstore.walk import Walk
 
 MOST_BUCKETS = 1_000_000
-_LARGE_PART = 16_384  # elements: of a peer, each of its connections, which others have too
 
 
 def refuse_too_many_buckets(since: int, until: int, every: int | None) -> None:
@@ -221,6 +220,13 @@ class _Node:
         self.most_at = 0
         self.most_by_type: Counter[str] = Counter()
 
+    def follow(self, at: int, changes: Iterable[tuple[Element, int]]) -> None:
+        """All that changes of it at an instant."""
+        self.measure(at)
+        for element, step in changes:
+            self._change(element, step)
+        self._reach()
+
     def measure(self, at: int) -> None:
         """It stayed as it is until ``at``."""
         length, self.at = at - self.at, at
@@ -232,16 +238,17 @@ class _Node:
             if limited.held >= limited.cap.limit:
                 limited.time += length
 
-    def reach(self) -> None:
+    def _reach(self) -> None:
         """Note what it has from here on."""
         if not self.present:
             return
         if self.links > self.most:
             self.most, self.most_at = self.links, self.at
         for kind, count in self.held.items():
-            self.most_by_type[kind] = max(self.most_by_type[kind], count)
+            if count:
+                self.most_by_type[kind] = max(count, self.most_by_type[kind])
 
-    def change(self, element: Element, step: int) -> None:
+    def _change(self, element: Element, step: int) -> None:
         """It, or a connection of it, came (1) or went (-1)."""
         if element.kind == "peer":
             self.present = step > 0
@@ -268,13 +275,15 @@ def degrees(
     if window is None:
         return
     times = known_time(connection, scope, window)
-    for keys, elements in _peer_parts(connection, peer, since is not None):
+    for part in _peer_parts(connection, peer, since is not None):
         nodes: dict[str, _Node] = {}
-        walk = Walk(connection, dictionary, scope, *window, elements)
+        walk = Walk(connection, dictionary, scope, *window, part.elements)
         for step in steps(walk, window[0]):
-            _follow(dictionary.elements(connection, (*step.came, *step.went)), step, nodes, keys, caps)
-        for key in sorted(nodes):
-            node = nodes[key]
+            for key, changes in _changes(dictionary.elements(connection, (*step.came, *step.went)), step).items():
+                if part.covers((key, "", "")):
+                    node = nodes.get(key) or nodes.setdefault(key, _Node(key, caps))
+                    node.follow(step.at, changes)
+        for key, node in sorted(nodes.items()):
             node.measure(window[1])
             if node.time:
                 most = dict(sorted(node.most_by_type.items()))
@@ -283,38 +292,24 @@ def degrees(
                 yield Degree(key, micro(node.time), mean, node.most, instant(node.most_at), most, at_cap, *times)
 
 
-def _peer_parts(
-    connection: DatabaseConnection, peer: str | None, at_once: bool
-) -> Iterator[tuple[Collection[str] | None, list[int] | None]]:
-    """Peers in parts to walk one after another: their keys, and their elements and those of their connections; all at
-    once (``None``) where a window bounds what a walk over all of them holds and reads."""
+def _peer_parts(connection: DatabaseConnection, peer: str | None, at_once: bool) -> Iterator[Part]:
     if at_once and peer is None:
-        yield None, None
+        yield Part(None)
         return
     peers = all_peers(connection, peer).items()
-    groups = ((key, [number, *connection_elements(connection, [key])]) for number, key in peers)
-    for keys, elements in growing_groups(groups, _LARGE_PART):
-        yield set(keys), elements
+    groups = (((key, "", ""), [number, *connection_elements(connection, [key])]) for number, key in peers)
+    yield from parts(groups, None, (1, 8))  # with all their connections: many elements each
 
 
-def _follow(
-    elements: Mapping[int, Element],
-    step: Step,
-    nodes: dict[str, _Node],
-    keys: Collection[str] | None,
-    caps: Collection[Cap],
-) -> None:
-    touched: dict[str, _Node] = {}
+def _changes(elements: Mapping[int, Element], step: Step) -> dict[str, list[tuple[Element, int]]]:
+    """What came (1) or went (-1) of each peer, and of its connections."""
+    changes: dict[str, list[tuple[Element, int]]] = {}
     for numbers, sign in ((step.came, 1), (step.went, -1)):
         for number in numbers:
             element = elements[number]
             for key in _ends(element):
-                if keys is None or key in keys:
-                    node = touched[key] = nodes.get(key) or nodes.setdefault(key, _Node(key, caps))
-                    node.measure(step.at)
-                    node.change(element, sign)
-    for node in touched.values():
-        node.reach()
+                changes.setdefault(key, []).append((element, sign))
+    return changes
 
 
 def _ends(element: Element) -> set[str]:
@@ -340,7 +335,8 @@ def degree_over(
     node = _Node(peer, ())
     last: DegreeStretch | None = None
     for step in steps(walk, window[0]):
-        _follow(dictionary.elements(connection, (*step.came, *step.went)), step, {peer: node}, {peer}, ())
+        changes = _changes(dictionary.elements(connection, (*step.came, *step.went)), step)
+        node.follow(step.at, changes.get(peer, ()))
         fresh = _stretch(node, step, window[1])
         if last is not None and (last.state, last.by_type) != (fresh.state, fresh.by_type):
             last.end = fresh.start

@@ -108,7 +108,8 @@ class Watching(Asking):
         begins to watch is no report. The offset of a pair is the median of its differences: see
         :class:`~peerstore.ClockSkew`. An offset near ``within``, or beyond, is not found: ask with a longer one.
 
-        Reads every change in ``[since, until)`` before the first answer.
+        Reads every change in ``[since, until)`` before the first answer. Clocks drift, and are set: without ``since``,
+        the last six hours of the history before ``until`` are asked, and tell how they stood last.
         """
         window, length = window_micros(since, until), positive_micros(within, "within")
         key = None if reference is None else canonical_peer_key(reference)
