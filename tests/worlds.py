@@ -8,6 +8,7 @@ neighbours of ``change_points()`` it is constant.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,6 +26,10 @@ from tests.model import Model, Said, View
 
 RECORDED = START + 1_000 * STEP
 """The store's clock while it records; questions about "now" are asked then."""
+
+
+WORLDS = int(os.environ.get("PEERSTORE_WORLDS", "20"))
+"""Few, so that the suite is run often; ``.ci/run`` tries more."""
 
 
 class World(NamedTuple):
@@ -71,9 +76,9 @@ def pieces(view: View, since: int, until: int) -> Iterator[tuple[int, int]]:
 
 
 def tried(engine: str) -> settings:
-    """How many worlds a property is tried on."""
+    """How many worlds a property is tried on: ``PEERSTORE_WORLDS`` of them, on PostgreSQL a quarter."""
     return settings(
-        max_examples=60 if engine == "sqlite" else 12,
+        max_examples=WORLDS if engine == "sqlite" else max(WORLDS // 4, 1),
         deadline=None,
         database=None,
         print_blob=True,
