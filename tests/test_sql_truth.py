@@ -23,6 +23,8 @@ from tests.databases import emptied
 from tests.machine import LINKS, PEERS, SECOND, START, STEP, Envelope, batches, graces, instants, line
 
 END: Final = START + 100 * STEP
+pytestmark = pytest.mark.slow
+
 FULL: Final = os.environ.get("PEERSTORE_HYPOTHESIS") == "full"
 SOME: Final = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=400 if FULL else 15)
 

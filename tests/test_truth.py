@@ -66,6 +66,7 @@ def test_large_histories(shared: Path, store_url: str, name: str, shuffle: int |
     agrees(shared, store_url, name, shuffle)
 
 
+@pytest.mark.slow
 def test_sessions_and_contacts_of_two_weeks(shared: Path, store_url: str) -> None:
     """How often each badge was there, by sessions and by uptimes, and how long pairs were in contact."""
     truth = json.loads(gzip.decompress((shared / "workplace" / "truth.json.gz").read_bytes()))

@@ -28,7 +28,7 @@ RECORDED = START + 1_000 * STEP
 """The store's clock while it records; questions about "now" are asked then."""
 
 
-WORLDS = int(os.environ.get("PEERSTORE_WORLDS", "20"))
+WORLDS = int(os.environ.get("PEERSTORE_WORLDS", "12"))
 """Few, so that the suite is run often; ``.ci/run`` tries more."""
 
 
