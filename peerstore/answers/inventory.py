@@ -14,8 +14,9 @@ from peerstore.times import iso
 class KnownPeer:
     """A peer that the store has ever heard of: its last known attributes, first and last times of presence.
 
-    ``first_seen`` and ``last_seen`` bound its presence in any observer's view; ``last_seen`` is the last moment at
-    which an observation confirmed it. ``present`` says whether it is present at the time of the question.
+    ``first_seen`` is when any observer's view first held it. ``last_seen`` is the newest observation that confirmed it,
+    of those observers that saw it last (:meth:`peerstore.PeerStore.seen` tells it for each observer). ``present`` says
+    whether it is present at the time of the question.
     """
 
     peer: Peer
