@@ -90,7 +90,6 @@ COMMANDS: list[tuple[str, ...]] = [
     ("disagreements", "--at", _MOMENT),
     ("disagreements",),
     ("skew",),
-    ("status",),
 ]
 """The commands and the arguments that they are measured with; all of the history where no window is given."""
 
