@@ -255,7 +255,7 @@ def _handles(peers: list[ParsedPeer], observer: str) -> dict[int, str]:
     keyless = [index for index, peer in enumerate(peers) if peer.key is None]
     if not keyless:
         return {}
-    keyless.sort(key=lambda index: (peers[index].text, sorted(peers[index].all_links(observer))))
+    keyless.sort(key=lambda index: (peers[index].text, sorted(set(peers[index].all_links(observer)))))
     counts: dict[str, int] = {}
     handles: dict[int, str] = {}
     for index in keyless:

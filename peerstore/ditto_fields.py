@@ -228,7 +228,7 @@ def read_link(value: Json, path: str, filed_id: str = "") -> Link | OpenLink:
         raise InvalidGraph("a connection is filed under another id than its own; one id was expected", path)
     link_id = link_id or _checked(_link_id, filed_id, path) or ""
     link_type = _read_first(fields, ("connectionType", "type"), _link_type, extra) or "Unknown"
-    first, second = (_read_end(fields, end, extra) for end in "12")
+    first, second = (read_end(fields, end, extra) for end in (1, 2))
     extra.update((name, value[name]) for name in fields.rest(NOISE))
     if first is None or second is None:
         return OpenLink((first, second), link_type, link_id, extra)
@@ -303,9 +303,15 @@ def _read_first(
     return first
 
 
-def _read_end(fields: Fields, end: str, extra: dict[str, Json]) -> str | None:
+def end_names(end: int) -> tuple[str, str, str]:
+    """The names under which a connection may give the key of its end 1 or 2, the preferred one first."""
+    return f"peerKeyString{end}", f"peerKey{end}", f"peer{end}"
+
+
+def read_end(fields: Fields, end: int, extra: dict[str, Json]) -> str | None:
+    """The key of an end of a connection, None if it has none; what else is said of that end goes to ``extra``."""
     first: str | None = None
-    for name in fields.take(f"peerKeyString{end}", f"peerKey{end}", f"peer{end}"):
+    for name in fields.take(*end_names(end)):
         value = fields.value[name]
         if isinstance(value, dict) and "0" not in value:
             address = Fields(value, pointer(fields.path, name))

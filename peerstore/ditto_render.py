@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from peerstore.canonical import Json
-from peerstore.ditto_fields import MEMBERS, end_of, folded, swapped_ends
+from peerstore.ditto_fields import MEMBERS, Fields, end_names, end_of, folded, read_end, swapped_ends
 from peerstore.model import Element
 from peerstore.peer_keys import ANONYMOUS, bytes_of_key
 
@@ -111,18 +111,39 @@ def _render_connection(element: Element, extra: Mapping[str, Json], shape: Shape
     connection: dict[str, Any] = {}
     if not any(_handle_of_end(key, "") and key[:-1].endswith("::") for key in (first, second)):
         connection["id"] = element.id
+    unknown = {name: value for name, value in extra.items() if not end_of(name)}
     for end, key in ((1, first), (2, second)):
-        if not key.startswith(ANONYMOUS):
-            connection.update(_render_end(end, key, any(end_of(name) == end for name in extra), shape))
-    return {**connection, "connectionType": element.type, **extra}
+        of_end = {name: value for name, value in extra.items() if end_of(name) == end}
+        connection.update(of_end if key.startswith(ANONYMOUS) else _render_end(end, key, of_end, shape))
+    return {**connection, "connectionType": element.type, **unknown}
 
 
 def _handle_of_end(key: str, end: str) -> bool:
     return key.startswith(ANONYMOUS) and key.endswith(end)
 
 
-def _render_end(end: int, key: str, given: bool, shape: Shape) -> dict[str, Any]:
-    if shape == "js-5":
-        return {f"peerKeyString{end}" if given else f"peer{end}": key}
+def _render_end(end: int, key: str, unknown: Mapping[str, Json], shape: Shape) -> dict[str, Any]:
+    """The members that say the key of an end, and the unknown ones that speak of it.
+
+    The unknown ones may stand under the very name where the key usually does: an address without a key, say, beside a
+    key under another name. So the first way to say it that reads as the same is taken.
+    """
     content = bytes_of_key(key)
-    return {**({} if content is None else {f"peer{end}": list(content)}), f"peerKeyString{end}": key}
+    spelled: Json = key if content is None else list(content)
+    text = f"peerKeyString{end}"
+    usual: dict[str, Json] = {text if unknown else f"peer{end}": key}
+    if shape == "raw-v3":
+        usual = {**({} if content is None else {f"peer{end}": spelled}), text: key}
+    said = {**usual, **unknown}
+    if unknown and not _says(said, end, key, unknown):
+        names = end_names(end)
+        ways = [{name: key, **unknown} for name in (*names, *map(str.upper, names)) if name not in unknown]
+        addresses = {name: value for name, value in unknown.items() if isinstance(value, dict)}
+        ways += [{**unknown, name: {"pubkey": spelled, **value}} for name, value in addresses.items()]
+        said = next((way for way in ways if _says(way, end, key, unknown)), said)
+    return said
+
+
+def _says(members: Mapping[str, Json], end: int, key: str, unknown: Mapping[str, Json]) -> bool:
+    rest: dict[str, Json] = {}
+    return read_end(Fields(members, ""), end, rest) == key and rest == unknown

@@ -103,6 +103,35 @@ def test_a_broken_graph_is_refused_or_read_and_never_crashes(graph: Any) -> None
         assert read_graph(rendered(read, shape), ditto.OBSERVER) == read
 
 
+def test_a_connection_that_a_list_repeats_does_not_number_the_peers_without_a_key() -> None:
+    once, twice = {"connections": [{}]}, {"connections": [{}, {}]}
+    graphs = [{"localPeer": local, "remotePeers": [remote]} for local in (once, twice) for remote in (once, twice)]
+    (graph,) = {read_graph(graph, "o").local_peer: read_graph(graph, "o") for graph in graphs}.values()
+    assert [read_graph(given, "o") for given in graphs] == [graph] * 4
+    assert read_graph(rendered(graph, "raw-v3"), "o") == graph
+
+
+@pytest.mark.parametrize("key", [list(KEY), "till", "abcd"])
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {"peerKeyString1": {"": None}},
+        {"peerKeyString1": {"note": 1}, "peerKey1": "another"},
+        {"peerKeyString1": {"note": 1}, "peer1": {"note": 2}},
+        {"PEERKEYSTRING1": {"note": 1}, "peer_key_string_1": "another"},
+    ],
+)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_stands_where_a_key_is_usual_does_not_drive_the_key_away(
+    key: Any, unknown: dict[str, Any], shape: Shape
+) -> None:
+    names = [name for name in ("peerKeyString1", "peerKey1", "peer1") if name not in unknown]
+    links = [{"id": f"link {name}", name: key, **unknown} for name in names]
+    links += [{"id": "address", **unknown, "peerKeyString1": {"pubkey": key, "note": 3}}]
+    graph = read_graph({"remotePeers": [{"peerKey": "lister", "connections": links}]}, "o")
+    assert read_graph(rendered(graph, shape), "o") == graph
+
+
 @given(st.one_of(st.binary(), st.text()))
 def test_arbitrary_text_never_crashes(content: bytes | str) -> None:
     assert outcome(content) is None
