@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import hypothesis
 import pytest
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
-from tests.postgres import NoServer, drop_database, fresh_database, server_url
+import peerstore
+from tests.postgres import NoServer, fresh_database, give_back, new_store, server_url
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 ENGINES = ("sqlite", "postgresql")
@@ -23,22 +29,47 @@ hypothesis.settings.load_profile(os.environ.get("PEERSTORE_HYPOTHESIS", "dev"))
 
 
 def fresh_url(engine: str) -> str:
-    """The URL of a new, empty database on an engine; skips (in CI: fails) the test where PostgreSQL cannot be had."""
+    """The URL of a new store that holds nothing; skips (in CI: fails) the test where PostgreSQL cannot be had."""
+    if engine == "sqlite":
+        url = bare_url(engine)
+        path = str(make_url(url).database)
+        shutil.copyfile(_new_sqlite_store(), path)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("UPDATE store_info SET value = ? WHERE name = 'store_id'", [str(uuid.uuid4())])
+        return url
+    return _on_postgresql(new_store)
+
+
+def bare_url(engine: str) -> str:
+    """The URL of a database in which nothing is, not even our tables; as :func:`fresh_url` otherwise."""
     if engine == "sqlite":
         return f"sqlite:///{tempfile.mkdtemp(prefix='peerstore-test-')}/store.db"
+    return _on_postgresql(fresh_database)
+
+
+def _on_postgresql(database: Callable[[], URL]) -> str:
     try:
-        return fresh_database().render_as_string(hide_password=False)
+        return database().render_as_string(hide_password=False)
     except NoServer as reason:
         if os.environ.get("CI"):
             pytest.fail(f"PostgreSQL cannot be had, and in CI it must be: {reason}")
         pytest.skip(f"PostgreSQL cannot be had: {reason}")
 
 
+@cache
+def _new_sqlite_store() -> Path:
+    folder = tempfile.mkdtemp(prefix="peerstore-test-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    peerstore.open(f"sqlite:///{folder}/new.db").close()
+    return Path(folder, "new.db")
+
+
 def drop_url(url: str) -> None:
-    """Remove a database that :func:`fresh_url` made."""
+    """Give back what :func:`fresh_url` or :func:`bare_url` gave; nothing may be connected to it any more."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        drop_database(parsed)
+        give_back(parsed)
     else:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{parsed.database}{suffix}").unlink(missing_ok=True)
@@ -47,8 +78,16 @@ def drop_url(url: str) -> None:
 
 @pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh database, on each engine in turn."""
+    """A store that holds nothing, on each engine in turn."""
     url = fresh_url(request.param)
+    yield url
+    drop_url(url)
+
+
+@pytest.fixture(params=ENGINES)
+def bare_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database in which nothing is, on each engine in turn."""
+    url = bare_url(request.param)
     yield url
     drop_url(url)
 
@@ -56,8 +95,7 @@ def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_url() -> str:
     """The URL of a PostgreSQL server's maintenance database; skips (in CI: fails) where there is none."""
-    url = fresh_url("postgresql")
-    drop_url(url)
+    _on_postgresql(server_url)
     return server_url().render_as_string(hide_password=False)
 
 

@@ -104,7 +104,8 @@ def test_a_broken_graph_is_refused_or_read_and_never_crashes(graph: Any) -> None
 
 
 def test_a_connection_that_a_list_repeats_does_not_number_the_peers_without_a_key() -> None:
-    once, twice = {"connections": [{}]}, {"connections": [{}, {}]}
+    once: dict[str, Any] = {"connections": [{}]}
+    twice: dict[str, Any] = {"connections": [{}, {}]}
     graphs = [{"localPeer": local, "remotePeers": [remote]} for local in (once, twice) for remote in (once, twice)]
     (graph,) = {read_graph(graph, "o").local_peer: read_graph(graph, "o") for graph in graphs}.values()
     assert [read_graph(given, "o") for given in graphs] == [graph] * 4

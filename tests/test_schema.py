@@ -28,7 +28,7 @@ from sqlalchemy import event
 import peerstore
 from peerstore import schema
 from peerstore.tables import DICTIONARIES, metadata
-from tests.conftest import ENGINES, drop_url, fresh_url
+from tests.conftest import ENGINES, bare_url, drop_url
 from tests.databases import described, plain, relations, rows, upgrade_to
 
 ROOT = Path(__file__).parents[1]
@@ -52,9 +52,9 @@ def graph(second: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def another_url(store_url: str) -> Iterator[str]:
+def another_url(bare_database: str) -> Iterator[str]:
     """A second database on the same engine."""
-    url = fresh_url(sa.make_url(store_url).get_backend_name())
+    url = bare_url(sa.make_url(bare_database).get_backend_name())
     yield url
     drop_url(url)
 
@@ -62,15 +62,15 @@ def another_url(store_url: str) -> Iterator[str]:
 # One truth.
 
 
-def test_the_tables_are_what_the_revisions_make(store_url: str, another_url: str) -> None:
-    peerstore.upgrade(store_url)
+def test_the_tables_are_what_the_revisions_make(bare_database: str, another_url: str) -> None:
+    peerstore.upgrade(bare_database)
     with plain(another_url) as connection:
         metadata.create_all(connection)
-    assert described(store_url) == described(another_url)
-    assert relations(store_url) == {*metadata.tables, *schema.VIEWS, schema.VERSION_TABLE}
+    assert described(bare_database) == described(another_url)
+    assert relations(bare_database) == {*metadata.tables, *schema.VIEWS, schema.VERSION_TABLE}
 
 
-def test_a_difference_would_be_seen(store_url: str, another_url: str) -> None:
+def test_a_difference_would_be_seen(bare_database: str, another_url: str) -> None:
     """The test above is worth something: it sees what autogenerate does not."""
     changed = sa.MetaData()
     for table in TABLES:
@@ -79,21 +79,21 @@ def test_a_difference_would_be_seen(store_url: str, another_url: str) -> None:
     gap = next(index for index in log.indexes if str(index.name).endswith("gap"))
     for engine in ENGINES:
         gap.dialect_options[engine]["where"] = sa.text("gap_from > 0")
-    peerstore.upgrade(store_url)
+    peerstore.upgrade(bare_database)
     with plain(another_url) as connection:
         changed.create_all(connection)
-    assert described(store_url) != described(another_url)
+    assert described(bare_database) != described(another_url)
 
 
-def test_autogenerate_finds_nothing_to_do(store_url: str) -> None:
-    peerstore.upgrade(store_url)
+def test_autogenerate_finds_nothing_to_do(bare_database: str) -> None:
+    peerstore.upgrade(bare_database)
     options = {
         "compare_type": True,
         "compare_server_default": True,
         "include_name": lambda name, kind, _: kind != "table" or name in metadata.tables,
         "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
     }
-    with plain(store_url) as connection:
+    with plain(bare_database) as connection:
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
 
 
@@ -105,11 +105,11 @@ def test_there_is_one_newest_revision() -> None:
     )
 
 
-def test_alembics_own_command_comes_to_the_same(store_url: str, another_url: str) -> None:
-    peerstore.upgrade(store_url)
+def test_alembics_own_command_comes_to_the_same(bare_database: str, another_url: str) -> None:
+    peerstore.upgrade(bare_database)
     upgrade_to(another_url, "head")
-    assert described(store_url) == described(another_url)
-    assert relations(store_url) == relations(another_url)
+    assert described(bare_database) == described(another_url)
+    assert relations(bare_database) == relations(another_url)
 
 
 # The page that tells of it.
@@ -129,11 +129,11 @@ def test_the_page_is_up_to_date() -> None:
     assert page == schema_page().page(), "run python docs/make_schema.py"
 
 
-def test_everything_is_told_about(store_url: str) -> None:
-    peerstore.upgrade(store_url)
+def test_everything_is_told_about(bare_database: str) -> None:
+    peerstore.upgrade(bare_database)
     assert [column for table in TABLES for column in table.columns if not column.comment] == []
     told = schema_page().views_told()
-    with plain(store_url) as connection:
+    with plain(bare_database) as connection:
         there = sa.inspect(connection)
         columns = {view: [column["name"] for column in there.get_columns(view)] for view in there.get_view_names()}
         assert columns == {view: list(named) for view, (_, named) in told.items()}
@@ -144,13 +144,13 @@ def test_everything_is_told_about(store_url: str) -> None:
     assert set(columns) == set(schema.VIEWS)
 
 
-def test_the_queries_of_the_page_run(store_url: str) -> None:
-    with peerstore.open(store_url) as store:
+def test_the_queries_of_the_page_run(bare_database: str) -> None:
+    with peerstore.open(bare_database) as store:
         store.record(graph(3), START)
     page = (ROOT / "docs" / "schema.md").read_text(encoding="utf-8")
     queries = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     assert len(queries) > len(schema.VIEWS)
-    with plain(store_url) as connection:
+    with plain(bare_database) as connection:
         for query in queries:
             connection.exec_driver_sql(query.rstrip().rstrip(";")).all()
 
@@ -181,9 +181,9 @@ def test_a_table_is_portable(table: sa.Table) -> None:
     assert metadata.tables.keys() >= DICTIONARIES
 
 
-def test_there_are_no_triggers(store_url: str) -> None:
-    peerstore.upgrade(store_url)
-    assert [table["triggers"] for table in described(store_url).values() if table["triggers"]] == []
+def test_there_are_no_triggers(bare_database: str) -> None:
+    peerstore.upgrade(bare_database)
+    assert [table["triggers"] for table in described(bare_database).values() if table["triggers"]] == []
 
 
 # An upgrade happens as a whole or not at all.
@@ -224,13 +224,13 @@ def upgrade_with_interruptions(url: str, look: Any) -> int:
         look()
 
 
-def test_an_interrupted_creation_leaves_nothing(store_url: str) -> None:
+def test_an_interrupted_creation_leaves_nothing(bare_database: str) -> None:
     def look() -> None:
-        assert relations(store_url) == set()
+        assert relations(bare_database) == set()
 
-    statements = upgrade_with_interruptions(store_url, look)
+    statements = upgrade_with_interruptions(bare_database, look)
     assert statements > len(TABLES) + len(schema.VIEWS)
-    with peerstore.open(store_url) as store:
+    with peerstore.open(bare_database) as store:
         assert store.record(graph(1), START).status == "recorded"
 
 
@@ -241,7 +241,7 @@ def old_database(url: str, revision: str) -> None:
         {"observed_at": START + timedelta(seconds=second), "graph": graph(second), "max_silence": 30}
         for second in (0, 1, 2, 5, 60, 3)
     ]
-    with peerstore.open(newest := fresh_url("sqlite")) as store:
+    with peerstore.open(newest := bare_url("sqlite")) as store:
         store.record_many(lines)
     there = relations(url)
     with plain(newest) as source, plain(url) as target:
@@ -262,60 +262,60 @@ def answers(url: str) -> Any:
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
-def test_an_interrupted_upgrade_of_a_database_with_data_leaves_it_as_it_was(store_url: str, revision: str) -> None:
-    old_database(store_url, revision)
-    before, there = rows(store_url), relations(store_url)
+def test_an_interrupted_upgrade_of_a_database_with_data_leaves_it_as_it_was(bare_database: str, revision: str) -> None:
+    old_database(bare_database, revision)
+    before, there = rows(bare_database), relations(bare_database)
 
     def look() -> None:
-        assert relations(store_url) == there
-        assert rows(store_url) == before
+        assert relations(bare_database) == there
+        assert rows(bare_database) == before
 
-    assert upgrade_with_interruptions(store_url, look) > (len(schema.VIEWS) if revision == "0001" else 2)
-    assert rows(store_url).items() >= before.items()
+    assert upgrade_with_interruptions(bare_database, look) > (len(schema.VIEWS) if revision == "0001" else 2)
+    assert rows(bare_database).items() >= before.items()
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
-def test_an_upgrade_keeps_the_data(store_url: str, another_url: str, revision: str) -> None:
-    old_database(store_url, revision)
-    before = rows(store_url)
-    assert peerstore.upgrade(store_url) == (revision, schema.HEAD)
-    assert rows(store_url).items() >= before.items()
+def test_an_upgrade_keeps_the_data(bare_database: str, another_url: str, revision: str) -> None:
+    old_database(bare_database, revision)
+    before = rows(bare_database)
+    assert peerstore.upgrade(bare_database) == (revision, schema.HEAD)
+    assert rows(bare_database).items() >= before.items()
     old_database(another_url, "head")
-    assert answers(store_url) == answers(another_url)
-    assert peerstore.upgrade(store_url) == (schema.HEAD, schema.HEAD)
+    assert answers(bare_database) == answers(another_url)
+    assert peerstore.upgrade(bare_database) == (schema.HEAD, schema.HEAD)
 
 
-def test_an_upgrade_fills_in_what_documents_peers_had(store_url: str, another_url: str) -> None:
-    old_database(store_url, "0002")
+def test_an_upgrade_fills_in_what_documents_peers_had(bare_database: str, another_url: str) -> None:
+    old_database(bare_database, "0002")
     old_database(another_url, "head")
-    assert "peer_document" not in rows(store_url)
-    peerstore.upgrade(store_url)
-    pairs = rows(store_url)["peer_document"]
+    assert "peer_document" not in rows(bare_database)
+    peerstore.upgrade(bare_database)
+    pairs = rows(bare_database)["peer_document"]
     assert len(pairs) > 6
     assert pairs == rows(another_url)["peer_document"]
 
 
-def test_an_upgrade_keeps_what_others_made_of_the_views(store_url: str) -> None:
+def test_an_upgrade_keeps_what_others_made_of_the_views(bare_database: str) -> None:
     """Rights on the views, and views that read them."""
-    old_database(store_url, "0003")
-    with plain(store_url) as connection:
+    old_database(bare_database, "0003")
+    with plain(bare_database) as connection:
         connection.exec_driver_sql("CREATE VIEW song AS SELECT peer_key FROM peer_history")
-        if not store_url.startswith("sqlite"):
+        if not bare_database.startswith("sqlite"):
             connection.exec_driver_sql("GRANT SELECT ON coverage, peer_history TO PUBLIC")
-    peerstore.upgrade(store_url)
-    with plain(store_url) as connection:
+    peerstore.upgrade(bare_database)
+    with plain(bare_database) as connection:
         assert connection.exec_driver_sql("SELECT * FROM song").all()
-        if not store_url.startswith("sqlite"):
+        if not bare_database.startswith("sqlite"):
             granted = "SELECT table_name FROM information_schema.role_table_grants WHERE grantee = 'PUBLIC'"
             shared = connection.exec_driver_sql(f"{granted} AND table_schema = current_schema()").scalars()
             assert set(shared) == {"coverage", "peer_history"}
 
 
-def test_the_views_made_again_tell_what_they_told(store_url: str) -> None:
-    old_database(store_url, "0002")
-    before = told_by_views(store_url)
-    peerstore.upgrade(store_url)
-    after = told_by_views(store_url)
+def test_the_views_made_again_tell_what_they_told(bare_database: str) -> None:
+    old_database(bare_database, "0002")
+    before = told_by_views(bare_database)
+    peerstore.upgrade(bare_database)
+    after = told_by_views(bare_database)
     for view, told in before.items():
         names = told[0].keys()
         assert Counter(tuple(row[name] for name in names) for row in after[view]) == Counter(
@@ -350,11 +350,11 @@ peerstore.upgrade(sys.argv[1])
 
 
 @pytest.mark.parametrize("number", [12, 25, pytest.param(18, marks=pytest.mark.slow)])
-def test_a_killed_upgrade_leaves_nothing(store_url: str, number: int) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, store_url, str(number)], check=False)
+def test_a_killed_upgrade_leaves_nothing(bare_database: str, number: int) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, bare_database, str(number)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert relations(store_url) == set()
-    assert peerstore.upgrade(store_url) == (None, schema.HEAD)
+    assert relations(bare_database) == set()
+    assert peerstore.upgrade(bare_database) == (None, schema.HEAD)
 
 
 OPENING = """
@@ -368,8 +368,8 @@ with peerstore.open(sys.argv[1]) as store:
 """
 
 
-def test_four_processes_that_open_a_new_database_at_once_all_succeed(store_url: str) -> None:
-    command = [sys.executable, "-c", OPENING, store_url]
+def test_four_processes_that_open_a_new_database_at_once_all_succeed(bare_database: str) -> None:
+    command = [sys.executable, "-c", OPENING, bare_database]
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
@@ -383,7 +383,7 @@ def test_four_processes_that_open_a_new_database_at_once_all_succeed(store_url: 
         process.stdin.flush()
     ended = [(*process.communicate(timeout=60), process.returncode) for process in started]
     assert ended == [(f"{schema.HEAD}\n", "", 0)] * 4
-    with plain(store_url) as connection:
+    with plain(bare_database) as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM store_info WHERE name = 'store_id'").scalar() == 1
 
 
@@ -407,15 +407,15 @@ def refused(url: str, *words: str) -> None:
         assert contents(url) == before
 
 
-def test_a_newer_database_is_refused_untouched(store_url: str) -> None:
-    with peerstore.open(store_url) as store:
+def test_a_newer_database_is_refused_untouched(bare_database: str) -> None:
+    with peerstore.open(bare_database) as store:
         store.record(graph(1), START)
-    with plain(store_url) as connection:
+    with plain(bare_database) as connection:
         connection.exec_driver_sql(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'")
-    if store_url.startswith("sqlite"):
-        with plain(store_url) as connection:
+    if bare_database.startswith("sqlite"):
+        with plain(bare_database) as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    refused(store_url, "9999", "newer", schema.HEAD)
+    refused(bare_database, "9999", "newer", schema.HEAD)
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("taken", ["observer", "coverage"])
 def test_tables_of_others_are_not_taken_over(taken: str) -> None:
-    url = fresh_url("postgresql")
+    url = bare_url("postgresql")
     with plain(url) as connection:
         connection.exec_driver_sql(f"CREATE TABLE {taken} (id INTEGER)")
     for attempt in (peerstore.open, peerstore.upgrade):
@@ -449,7 +449,7 @@ def test_tables_of_others_are_not_taken_over(taken: str) -> None:
 
 
 def test_postgresql_holds_other_tables_beside_ours() -> None:
-    url = fresh_url("postgresql")
+    url = bare_url("postgresql")
     with plain(url) as connection:
         connection.exec_driver_sql("CREATE TABLE song (title TEXT)")
     with peerstore.open(url) as store:
