@@ -11,11 +11,9 @@ from sqlalchemy.engine import Connection as DatabaseConnection
 from peerstore.answers.activity import Activity
 from peerstore.coverage import Scope, measured_window, watched
 from peerstore.dictionary import Dictionary
-from peerstore.errors import QuestionError
+from peerstore.questions.buckets import check_buckets
 from peerstore.questions.changes import KINDS, Question
 from peerstore.times import EARLIEST, LATEST, instant, micros
-
-MOST_BUCKETS = 1_000_000
 
 
 def activity(
@@ -61,13 +59,6 @@ def _window(
     if window is None or (until is None and (history is None or window[0] > history[1])):
         return None
     return window if history is None or until is not None else (window[0], history[1])
-
-
-def check_buckets(every: int, since: int, until: int) -> None:
-    """:class:`~peerstore.errors.QuestionError` if there would be more buckets than anybody can read."""
-    number = -(-until // every) - since // every
-    if number > MOST_BUCKETS:
-        raise QuestionError(f"that makes {number:,} buckets, and {MOST_BUCKETS:,} are the most: ask for longer ones")
 
 
 def _bucket(number: int, every: int, kinds: Counter[str], known: int, since: int, until: int) -> Activity:

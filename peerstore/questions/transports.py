@@ -13,21 +13,12 @@ from sqlalchemy.engine import Connection as DatabaseConnection
 from peerstore.answers.links import Degree, DegreeStretch, TransportMix, TransportShare
 from peerstore.coverage import Scope, measured_window
 from peerstore.dictionary import Dictionary
-from peerstore.errors import QuestionError
 from peerstore.inventory import all_peers, connection_elements, peer_elements
 from peerstore.model import Element
+from peerstore.questions.buckets import check_buckets
 from peerstore.questions.links import Part, Step, known_time, micro, parts, steps
 from peerstore.times import instant
 from peerstore.walk import Walk
-
-MOST_BUCKETS = 1_000_000
-
-
-def refuse_too_many_buckets(since: int, until: int, every: int | None) -> None:
-    """:class:`~peerstore.errors.QuestionError` if buckets of this length would be too many over a window."""
-    if every is not None and until // every - since // every >= MOST_BUCKETS:
-        raise QuestionError(f"that would be more than {MOST_BUCKETS} buckets: ask for longer ones, or a shorter range")
-
 
 # Over what peers were connected.
 
@@ -150,7 +141,8 @@ def transports(
     window = measured_window(connection, scope, since, until)
     if window is None:
         return
-    refuse_too_many_buckets(*window, every)
+    if every is not None:
+        check_buckets(every, *window)
     elements = None if peer is None else [*peer_elements(connection, peer), *connection_elements(connection, [peer])]
     walk = Walk(connection, dictionary, scope, *window, elements)
     mesh, at, lit = _Mesh(peer), window[0], False

@@ -10,7 +10,8 @@ from peerstore.answers.activity import Activity as Bucket
 from peerstore.answers.changes import Change
 from peerstore.canonical import steps_of
 from peerstore.ditto import canonical_peer_key
-from peerstore.questions.activity import activity, check_buckets
+from peerstore.questions.activity import activity
+from peerstore.questions.buckets import check_buckets
 from peerstore.questions.changes import checked_kinds
 from peerstore.questions.following import Following, Wanted
 from peerstore.store.asking import Asking, positive_micros, window_micros

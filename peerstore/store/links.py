@@ -18,6 +18,7 @@ from peerstore.answers.links import (
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import QuestionError
 from peerstore.questions import links, transports
+from peerstore.questions.buckets import check_buckets
 from peerstore.questions.fallbacks import fallbacks
 from peerstore.store.asking import Asking, positive_micros, window_micros
 from peerstore.times import duration_micros
@@ -113,8 +114,8 @@ class Links(Asking):
         length = None if every is None else positive_micros(every, "every")
         key = None if peer is None else canonical_peer_key(peer)
         begin, end = window
-        if begin is not None and end is not None:
-            transports.refuse_too_many_buckets(begin, end, length)
+        if length is not None and begin is not None and end is not None:
+            check_buckets(length, begin, end)
         return self._stream(
             lambda connection, scope: transports.transports(connection, self._dictionary, scope, *window, length, key),
             observer,
