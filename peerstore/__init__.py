@@ -31,7 +31,7 @@ from peerstore.answers.fleet import (
     Values,
 )
 from peerstore.answers.identities import NameCollision, NewKey, SharedName
-from peerstore.answers.inventory import KnownPeer, ObserverSummary, Reject
+from peerstore.answers.inventory import KnownPeer, LoggedObservation, ObserverSummary, Reject
 from peerstore.answers.links import (
     Contact,
     Degree,
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from peerstore.inventory import Status
     from peerstore.presence import Presence
     from peerstore.store import PeerStore, open, upgrade  # noqa: A004 - the name of the contract
+    from peerstore.store.reading import Answers
     from peerstore.verification import Verification
 
 __version__ = "0.1.0"
@@ -95,6 +96,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ABSENT",
     "Activity",
+    "Answers",
     "AttributeChange",
     "AttributeDifference",
     "Bearers",
@@ -139,6 +141,7 @@ __all__ = [
     "KnownPeer",
     "Laggard",
     "ListedConnection",
+    "LoggedObservation",
     "MeshPath",
     "MissingExtra",
     "NameCollision",
@@ -183,6 +186,7 @@ __all__ = [
 ]
 
 _WITH_SQLALCHEMY = {
+    "Answers": "peerstore.store.reading",
     "PeerStore": "peerstore.store",
     "Presence": "peerstore.presence",
     "Status": "peerstore.inventory",

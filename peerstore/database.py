@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import random
 import sqlite3
@@ -95,6 +96,7 @@ class Database:
         self.create = create
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._pinned: Connection | None = None
         self._writing = threading.RLock()
         if self.is_sqlite:
             self._locate(create)
@@ -157,8 +159,20 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that reads one snapshot and cannot write."""
+        if self._pinned is not None:
+            with self._our_errors():
+                yield self._pinned
+            return
         with self._our_errors(), self._reader.connect() as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def pinned(self) -> Iterator[Database]:
+        """This database as it is now, for one thread: every ``reading`` of it is of the same snapshot."""
+        with self.reading() as connection:
+            snapshot = copy.copy(self)
+            snapshot._pinned = connection
+            yield snapshot
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

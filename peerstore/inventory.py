@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from peerstore.answers.inventory import ObserverSummary, Reject
+from peerstore.answers.inventory import LoggedObservation, ObserverSummary, Reject
 from peerstore.coverage import Scope, is_watching
 from peerstore.database import Database, chunks, redacted
 from peerstore.dictionary import observer_ids
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import InputError, UnknownPeer
+from peerstore.model import Element
 from peerstore.naming import device_name, newest_names
 from peerstore.schema import revision
-from peerstore.states import AFTER_ALL, at_end_of, last_logged
+from peerstore.states import AFTER_ALL, BEFORE_ALL, Logged, Position, at_end_of, last_logged, logged_between
 from peerstore.tables import (
     document,
     element,
@@ -159,6 +162,46 @@ def observer_summaries(connection: Connection, scope: Scope, now: int) -> list[O
             watching = is_watching(logged, now, scope)
             found.append(ObserverSummary(key, instant(first), instant(last), instant(recorded), count, watching))
     return found
+
+
+def last_observed_at(connection: Connection) -> int | None:
+    """When the last observation was made, whoever made it."""
+    found = (last_logged(connection, number, AFTER_ALL) for number in observer_ids(connection).values())
+    return max((logged.observed_at for logged in found if logged is not None), default=None)
+
+
+def observation_log_between(
+    connection: Connection, scope: Scope, since: int | None, until: int | None
+) -> Iterator[LoggedObservation]:
+    """The observations of a scope in ``[since, until)``, in order of time, then of the observers' keys."""
+    after = BEFORE_ALL if since is None else at_end_of(since - 1)
+    upto = AFTER_ALL if until is None else at_end_of(until - 1)
+    streams = [_of_observer(connection, key, number, after, upto) for key, number in scope.observers.items()]
+    for at, key, logged in heapq.merge(*streams):
+        if scope.known_at is None or logged.recorded_at <= scope.known_at:
+            silence = None if logged.max_silence is None else timedelta(microseconds=logged.max_silence)
+            yield LoggedObservation(
+                key, instant(at), logged.sequence, instant(logged.recorded_at), bool(logged.stopped), silence
+            )
+
+
+def _of_observer(
+    connection: Connection, key: str, number: int, after: Position, until: Position
+) -> Iterator[tuple[int, str, Logged]]:
+    for logged in logged_between(connection, number, after, until):
+        yield logged.observed_at, key, logged
+
+
+def connections_ever(connection: Connection, observer_id: int | None) -> Iterator[Element]:
+    """Every connection that a recorded graph held, by its ends, type and id; or of one observer's graphs."""
+    change = element_change.c
+    held = sa.select(change.element_id).where(change.document_id.is_not(None))
+    if observer_id is not None:
+        held = held.where(change.observer_id == observer_id)
+    identity = (element.c.peer1, element.c.peer2, element.c.type, element.c.source_id)
+    statement = sa.select(*identity).where(element.c.kind == "connection", element.c.id.in_(held)).order_by(*identity)
+    for row in connection.execute(statement, execution_options={"yield_per": 1000}):
+        yield Element("connection", *row)
 
 
 def rejects(connection: Connection) -> Iterator[Reject]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from peerstore.model import Peer
@@ -50,6 +50,33 @@ class ObserverSummary:
             "last_recorded_at": iso(self.last_recorded_at),
             "observations": self.observations,
             "watching": self.watching,
+        }
+
+
+@dataclass(slots=True)
+class LoggedObservation:
+    """An observation as the store's log has it: when it was made, on the observer's clock, and when it was recorded.
+
+    ``stopped``: it says that the observer stopped watching. ``max_silence``: after how long a silence it no longer
+    holds (``None``: never).
+    """
+
+    observer: str
+    observed_at: datetime
+    sequence: int
+    recorded_at: datetime
+    stopped: bool
+    max_silence: timedelta | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The observation as JSON."""
+        return {
+            "observer": self.observer,
+            "observed_at": iso(self.observed_at),
+            "sequence": self.sequence,
+            "recorded_at": iso(self.recorded_at),
+            "stopped": self.stopped,
+            "max_silence_seconds": None if self.max_silence is None else self.max_silence.total_seconds(),
         }
 
 

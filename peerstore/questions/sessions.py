@@ -51,7 +51,7 @@ class Sessions:
         self._dictionary = dictionary
         self._scope = scope
         self._kind = kind
-        self._elements = elements
+        self._elements: Collection[int] | ElementKind = kind if elements is None else elements
         self._grace = grace
         self._open: dict[int, Stay] = {}
         self._closed: OrderedDict[int, Stay] = OrderedDict()  # in the order of their ends; may yet be joined

@@ -12,20 +12,11 @@ from sqlalchemy.engine import URL
 
 from peerstore import schema
 from peerstore.database import Database
-from peerstore.store.activity import Activity
-from peerstore.store.cloud import Cloud
-from peerstore.store.fleet import Fleet
-from peerstore.store.history import History
-from peerstore.store.inventory import Inventory
-from peerstore.store.links import Links
-from peerstore.store.online import Online
+from peerstore.store.reading import Answers
 from peerstore.store.recording import Recording
-from peerstore.store.shape import Shape
-from peerstore.store.watching import Watching
-from peerstore.store.why import Why
 
 
-class PeerStore(Recording, History, Online, Links, Cloud, Shape, Fleet, Watching, Why, Activity, Inventory):
+class PeerStore(Recording, Answers):
     """A persistent history of presence. Open one with :func:`peerstore.open`; close it, or use it as a context
     manager.
 

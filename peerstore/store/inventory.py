@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from sqlalchemy.engine import Connection as DatabaseConnection
+
 from peerstore import inventory
-from peerstore.answers.inventory import KnownPeer, ObserverSummary
+from peerstore.answers.inventory import KnownPeer, LoggedObservation, ObserverSummary
+from peerstore.coverage import Scope
 from peerstore.ditto import canonical_peer_key
+from peerstore.model import Connection
 from peerstore.questions.known import known_peers
-from peerstore.store.asking import Asking
-from peerstore.times import micros
+from peerstore.store.asking import Asking, window_micros
+from peerstore.times import instant, micros
 from peerstore.verification import Verification, verify
 
 
@@ -56,10 +60,44 @@ class Inventory(Asking):
         with self._database.reading() as connection:
             return inventory.resolve_peer(connection, name)
 
-    def observer_summaries(self, known_at: datetime | None = None) -> list[ObserverSummary]:
-        """Every observer, by key: when it first and last spoke, how often, and whether it is watching now."""
+    def observer_summaries(self, known_at: datetime | None = None, at: datetime | None = None) -> list[ObserverSummary]:
+        """Every observer, by key: when it first and last spoke, how often, and whether it is watching at ``at``
+        (now)."""
         with self._asking(None, known_at, None) as (connection, scope):
-            return inventory.observer_summaries(connection, scope, micros(self._clock()))
+            return inventory.observer_summaries(connection, scope, micros(at or self._clock()))
+
+    def last_observed_at(self) -> datetime | None:
+        """When the last observation was made, on its observer's clock; ``None`` if there is none."""
+        with self._database.reading() as connection:
+            found = inventory.last_observed_at(connection)
+        return None if found is None else instant(found)
+
+    def observation_log(
+        self,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        observer: str | None = None,
+        known_at: datetime | None = None,
+    ) -> Iterator[LoggedObservation]:
+        """What was observed when, and when it was recorded: every observation in ``[since, until)``, in order of
+        time."""
+        window = window_micros(since, until)
+        return self._stream(
+            lambda connection, scope: inventory.observation_log_between(connection, scope, *window),
+            observer,
+            known_at,
+            None,
+        )
+
+    def connections_ever(self, observer: str | None = None) -> Iterator[Connection]:
+        """Every connection that was ever there, or ever was in one observer's view, by its ends, type and id."""
+
+        def answers(connection: DatabaseConnection, scope: Scope) -> Iterator[Connection]:
+            number = None if observer is None else next(iter(scope.observers.values()))
+            for each in inventory.connections_ever(connection, number):
+                yield Connection(each.id, each.key, each.other, each.type)
+
+        return self._stream(answers, observer, None, None)
 
     def status(self) -> inventory.Status:
         """What is in the store, and how it is kept."""
