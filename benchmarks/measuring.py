@@ -49,12 +49,17 @@ class Table:
     def markdown(self) -> str:
         """The table as Markdown."""
         unit = f"{self.unit}, median (fastest to slowest round)"
+        several = any(each.count > 1 for each in self.measured)
         lines = [f"| | {unit} | each | beside the first |", "|---|---|---|---|"]
+        if not several:
+            lines = [f"| | {unit} | beside the first |", "|---|---|---|"]
         for each in self.measured:
             low, high = each.spread
             cost = f"{_short(each.median)} ({_short(low)} to {_short(high)})"
             ratio = _each(each) / _each(self.measured[0])
-            lines.append(f"| {each.name} | {cost} | {_short(_each(each))} | {ratio:.2f} |")
+            lines.append(
+                " | ".join([f"| {each.name}", cost, *([_short(_each(each))] if several else []), f"{ratio:.2f} |"])
+            )
         return "\n".join([f"## {self.title}", "", *([self.note, ""] if self.note else []), *lines, ""])
 
 
