@@ -9,7 +9,7 @@ import platform
 import sqlite3
 from pathlib import Path
 
-from benchmarks import late, presence, questions, recording
+from benchmarks import exports, late, presence, questions, recording
 from benchmarks.measuring import Table
 
 BENCHMARKS = {
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "presence": presence.tables,
     "late": late.tables,
     "questions": questions.tables,
+    "exports": exports.tables,
 }
 
 PAGE = """\

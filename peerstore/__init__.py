@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from peerstore.answers.activity import Activity
+from peerstore.answers.backup import Backup
 from peerstore.answers.changes import AttributeChange, AttributeDifference, Change, Difference
 from peerstore.answers.cloud import CloudPresence, CloudSession, CloudStretch, Route
 from peerstore.answers.disagreements import Disagreement, Disagreements, HeldValue
@@ -42,6 +43,7 @@ from peerstore.answers.links import (
     TransportShare,
 )
 from peerstore.answers.online import Seen, Stretch, Uptime
+from peerstore.answers.replaying import ObservedGraph
 from peerstore.answers.sessions import ConnectionSession, Session
 from peerstore.answers.shape import (
     CutLink,
@@ -72,6 +74,7 @@ from peerstore.errors import (
     DatabaseBusy,
     DatabaseError,
     DatabaseMissing,
+    DestinationError,
     InputError,
     InvalidGraph,
     InvalidObservation,
@@ -85,6 +88,7 @@ from peerstore.errors import (
 from peerstore.model import Connection, ObserverState, Peer, Recorded, Summary
 
 if TYPE_CHECKING:
+    from peerstore.exporting.manifest import Exported
     from peerstore.inventory import Status
     from peerstore.presence import Presence
     from peerstore.store import PeerStore, open, upgrade  # noqa: A004 - the name of the contract
@@ -99,6 +103,7 @@ __all__ = [
     "Answers",
     "AttributeChange",
     "AttributeDifference",
+    "Backup",
     "Bearers",
     "Change",
     "ClockSkew",
@@ -120,6 +125,7 @@ __all__ = [
     "DatabaseMissing",
     "Degree",
     "DegreeStretch",
+    "DestinationError",
     "Difference",
     "Disagreement",
     "Disagreements",
@@ -127,6 +133,7 @@ __all__ = [
     "Evidence",
     "Expectation",
     "ExpectedPeer",
+    "Exported",
     "Finding",
     "Flapping",
     "HeldValue",
@@ -147,6 +154,7 @@ __all__ = [
     "NameCollision",
     "NearestChanges",
     "NewKey",
+    "ObservedGraph",
     "ObserverState",
     "ObserverSummary",
     "PathStretch",
@@ -187,6 +195,7 @@ __all__ = [
 
 _WITH_SQLALCHEMY = {
     "Answers": "peerstore.store.reading",
+    "Exported": "peerstore.exporting.manifest",
     "PeerStore": "peerstore.store",
     "Presence": "peerstore.presence",
     "Status": "peerstore.inventory",

@@ -92,11 +92,12 @@ class Batch(NamedTuple):
         self.refused[:] = [refused for refused in self.refused if refused.kind != "conflict"]
         for given, observation, result in zip(self.given, self.observations, results, strict=True):
             if result.status == "conflict":
-                self.refused.append(_conflict(given, observation))
+                self.refused.append(conflict(given, observation))
         return self.refused
 
 
-def _conflict(given: Given, observation: Observation) -> Refused:
+def conflict(given: Given, observation: Observation) -> Refused:
+    """What is kept aside of an observation where another one stands in its place."""
     reason = (
         f"another graph stands recorded for observer {observation.observer} at {iso(observation.observed_at)},"
         f" sequence {observation.sequence}: the first one stays"

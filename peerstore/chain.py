@@ -34,6 +34,7 @@ class Item(msgspec.Struct, gc=False):
     state: State | None
     max_silence: int | None
     result: Recorded
+    recorded_at: int | None = None
 
     @property
     def position(self) -> Position:
@@ -125,7 +126,8 @@ class Chain:
         """Step to a new observation; how many change rows that makes."""
         state, at, sequence = item.state, item.observed_at, item.sequence
         gap = gap_before(self.previous, at)
-        self.previous = Logged(at, sequence, self._recorded_at, int(state is None), item.max_silence, gap)
+        recorded_at = self._recorded_at if item.recorded_at is None else item.recorded_at
+        self.previous = Logged(at, sequence, recorded_at, int(state is None), item.max_silence, gap)
         self.edits.logged += (self._observer_id, *self.previous)
         self.in_step = False
         if state is None:

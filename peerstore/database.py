@@ -10,14 +10,16 @@
 from __future__ import annotations
 
 import copy
+import errno
 import functools
+import os
 import random
 import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +38,8 @@ _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 _ROWS_A_STATEMENT = 500  # by 7 columns: an SQLite statement may have 32766 values
 _ARRAY_TYPES = {int: "bigint", str: "text", bytes: "bytea"}
+_STEPS_BETWEEN_SIGNALS = 100_000  # of SQLite's virtual machine: some milliseconds
+_CACHE, _SMALL_CACHE = -65536, -16384  # KiB: a snapshot is read once, from one end to the other
 _SECRET_WORDS = ("pass", "secret", "token", "key")
 
 Result = TypeVar("Result")
@@ -79,6 +83,18 @@ def redacted(url: URL) -> str:
         for name, value in url.query.items()
     }
     return url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def without_secrets(url: URL) -> URL:
+    """A URL without its secrets, for tools that ask for them or find them elsewhere.
+
+    >>> without_secrets(make_url("postgresql+psycopg://me:canary@host/db?sslpassword=canary&sslmode=require"))
+    postgresql+psycopg://me@host/db?sslmode=require
+    """
+    query = {
+        name: value for name, value in url.query.items() if not any(word in name.lower() for word in _SECRET_WORDS)
+    }
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
 
 
 def _sqlite_url_text(path: str) -> bool:
@@ -168,11 +184,19 @@ class Database:
 
     @contextmanager
     def pinned(self) -> Iterator[Database]:
-        """This database as it is now, for one thread: every ``reading`` of it is of the same snapshot."""
+        """This database as it is now, for one thread: every ``reading`` of it is of the same snapshot. Little of an
+        SQLite file is kept in memory."""
         with self.reading() as connection:
             snapshot = copy.copy(self)
             snapshot._pinned = connection
-            yield snapshot
+            if not self.is_sqlite:
+                yield snapshot
+                return
+            connection.exec_driver_sql(f"PRAGMA cache_size={_SMALL_CACHE}")
+            try:
+                yield snapshot
+            finally:
+                connection.exec_driver_sql(f"PRAGMA cache_size={_CACHE}")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -190,6 +214,31 @@ class Database:
                 yield raw.driver_connection
             finally:
                 raw.close()
+
+    def vacuum_into(self, path: Path) -> None:
+        """Write all that is committed, as one snapshot, to ``path`` as an SQLite database: there must be no file, or an
+        empty one. Nobody is held up who writes meanwhile. ``OSError`` if it cannot be written."""
+        with self._our_errors(), closing(self._own_connection()) as connection:
+            # Python sees to signals only while it runs, so that Ctrl-C would wait for the end of the statement.
+            connection.set_progress_handler(lambda: 0, _STEPS_BETWEEN_SIGNALS)
+            try:
+                connection.execute("VACUUM INTO ?", (str(path),))
+            except sqlite3.OperationalError as error:
+                name = str(error.sqlite_errorname)
+                if name == "SQLITE_INTERRUPT":
+                    raise KeyboardInterrupt from None
+                if name == "SQLITE_FULL":
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and "READ" not in name:
+                    raise OSError(errno.EIO, str(error)) from error
+                raise DBAPIError("VACUUM INTO", None, error) from error
+        with closing(sqlite3.connect(path)) as written:
+            written.execute("PRAGMA journal_mode=WAL")  # as ours are: the copy begins its life without it
+
+    def _own_connection(self) -> sqlite3.Connection:
+        """A connection of SQLite outside the pools and any transaction."""
+        uri = f"{Path(self.url.database or '').absolute().as_uri()}?mode=rw"
+        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
         """Run ``work`` in a write transaction; as a whole again, a few times, where PostgreSQL asks for that."""
@@ -329,7 +378,8 @@ def _connect_sqlite(connection: Any, _record: object, *, reading: bool) -> None:
     if not reading:
         # Changing the journal mode needs the file to itself for a moment, and ignores the busy timeout while it waits.
         _patiently(lambda: cursor.execute("PRAGMA journal_mode=WAL").fetchone())
-    settings = ["synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON", "cache_size=-65536"]
+    settings = ["synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON"]
+    settings.append(f"cache_size={_CACHE}")
     for setting in [*settings, "query_only=ON"] if reading else settings:
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()

@@ -4,6 +4,7 @@ change meaning."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from sys import intern
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -13,7 +14,7 @@ from peerstore.database import chunks
 from peerstore.model import Element
 from peerstore.tables import document, element, observer
 
-_MOST_KEPT = 100_000
+_MOST_KEPT = 50_000
 
 _ELEMENTS = sa.select(
     element.c.id, element.c.kind, element.c.peer1, element.c.peer2, element.c.type, element.c.source_id
@@ -37,7 +38,10 @@ class Dictionary:
         ids, kept = list(ids), self._elements
         missing = [number for number in ids if number not in kept]
         found = {
-            row.id: Element(row.kind, row.peer1 or "", row.peer2 or "", row.type or "", row.source_id or "")
+            # Keys and types stand in many elements: one text for all of them is a third of the memory.
+            row.id: Element(
+                row.kind, intern(row.peer1 or ""), intern(row.peer2 or ""), intern(row.type or ""), row.source_id or ""
+            )
             for chunk in chunks(missing)
             for row in connection.execute(_ELEMENTS, {"ids": chunk})
         }

@@ -33,19 +33,19 @@ def render(
     lists: dict[str, list[dict[str, Any]]] = {key: [] for key in peers}
     own: list[dict[str, Any]] = []
     for element, document in sorted(connections, key=lambda pair: pair[0]):
-        for lister, extra in _copies(element, document):
-            lists.get(lister, own).append(_render_connection(element, extra, shape))
+        for lister, extra in copies_of(element, document):
+            lists.get(lister, own).append(render_connection(element, extra, shape))
     graph: dict[str, Any] = {}
-    rendered = {key: _render_peer(key, peers[key], lists[key], shape) for key in sorted(peers)}
+    rendered = {key: render_peer(key, peers[key], lists[key], shape) for key in sorted(peers)}
     if local_peer in rendered:
         graph["localPeer"] = rendered.pop(local_peer)
     graph["remotePeers"] = list(rendered.values())
     if own:
-        graph["connections"] = _by_id(own)
+        graph["connections"] = by_id(own)
     return {**graph, **graph_document.get("extra", {})}
 
 
-def _copies(element: Element, document: Mapping[str, Json]) -> list[tuple[str, Mapping[str, Json]]]:
+def copies_of(element: Element, document: Mapping[str, Json]) -> list[tuple[str, Mapping[str, Json]]]:
     """Each lister of a connection ("" for the graph) with the unknown fields of its copy."""
     if "extra_by" in document:
         return list(document["extra_by"].items())
@@ -54,14 +54,16 @@ def _copies(element: Element, document: Mapping[str, Json]) -> list[tuple[str, M
     return [(lister, document.get("extra", {})) for lister in listers or [""]]
 
 
-def _by_id(connections: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+def by_id(connections: list[dict[str, Any]]) -> dict[str, Any] | list[dict[str, Any]]:
+    """A graph's own connections, as a map where each has an id of its own."""
     ids = {connection.get("id", "") for connection in connections}
     if len(ids) < len(connections) or "" in ids:
         return connections
     return {connection["id"]: connection for connection in connections}
 
 
-def _render_peer(key: str, document: Mapping[str, Json], listed: list[dict[str, Any]], shape: Shape) -> dict[str, Any]:
+def render_peer(key: str, document: Mapping[str, Json], listed: list[dict[str, Any]], shape: Shape) -> dict[str, Any]:
+    """One peer, with the connections that it lists."""
     extra = dict(document.get("extra", {}))
     given = {folded(name) for name in extra}
     peer = _render_key(key, given, shape) if "anonymous" not in document else {}
@@ -103,7 +105,8 @@ def _render_address(key: str, document: Mapping[str, Json], shape: Shape) -> dic
     return address
 
 
-def _render_connection(element: Element, extra: Mapping[str, Json], shape: Shape) -> dict[str, Any]:
+def render_connection(element: Element, extra: Mapping[str, Json], shape: Shape) -> dict[str, Any]:
+    """One connection, with the unknown fields of the copy of one lister."""
     first, second = element.key, element.other
     if _handle_of_end(first, "2") or _handle_of_end(second, "1"):
         first, second = second, first

@@ -3,7 +3,7 @@
 ::
 
     {"observedAt": "2026-07-08T18:00:05.123456Z", "graph": {...} | null,
-     "observer": "pk...", "sequence": 0, "maxSilenceSeconds": 45}
+     "observer": "pk...", "sequence": 0, "maxSilenceSeconds": 45, "recordedAt": "2026-07-08T18:00:06Z"}
 
 * ``observedAt``: ISO 8601 with a zone; or ``observedAtMs``: whole milliseconds since 1970-01-01T00:00Z. If both are
   given they must name one instant.
@@ -11,6 +11,8 @@
 * ``observer``: the key of whoever recorded it, in any spelling; without it, the graph's local peer.
 * ``sequence``: 0 to 2147483647, which orders observations of one instant; 0 without it.
 * ``maxSilenceSeconds``: more than 0, at most 1e9: the observer promises to speak again within that time.
+* ``recordedAt``: when another store recorded it, as an export says if asked to; ISO 8601 with a zone. It counts only
+  where whoever records asks for that.
 
 A mapping may also have ``observed_at`` (an aware datetime, or text), a datetime as ``observedAt``, and ``max_silence``
 (a timedelta, or seconds). Any other field is an error, since nothing is dropped silently.
@@ -39,10 +41,12 @@ MAX_SEQUENCE = 2**31 - 1
 MAX_SILENCE = 10**15
 """The longest silence that an observation can declare, in microseconds: 1e9 seconds."""
 
-_JSON_FIELDS = frozenset(("observedAt", "observedAtMs", "graph", "observer", "sequence", "maxSilenceSeconds"))
+_JSON_FIELDS = frozenset(
+    ("observedAt", "observedAtMs", "graph", "observer", "sequence", "maxSilenceSeconds", "recordedAt")
+)
 _FIELDS = _JSON_FIELDS | {"observed_at", "max_silence"}
 _SHORTEST_REPEAT = len('"graph":1,')
-_OTHER_FIELDS = ("observer", "sequence", "maxSilenceSeconds")
+_OTHER_FIELDS = ("observer", "sequence", "maxSilenceSeconds", "recordedAt")
 _FRAMES = tuple(len(f'"{name}":,') for name in ("observedAt", "graph", *_OTHER_FIELDS))
 _LONGEST_BARE_FRAME = len('{"observedAt":,"graph":}')
 
@@ -53,6 +57,7 @@ class _RawEnvelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     observer: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     sequence: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     max_silence: msgspec.Raw = msgspec.field(name="maxSilenceSeconds", default_factory=msgspec.Raw)
+    recorded_at: msgspec.Raw = msgspec.field(name="recordedAt", default_factory=msgspec.Raw)
 
 
 class _PlainGraph(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
@@ -75,7 +80,8 @@ class ObservationReader:
 
     ``observer`` (a key in any spelling) and ``max_silence`` (microseconds or a timedelta) stand in where an observation
     names none. ``stamp`` (microseconds since the epoch; it may be set anew before each call) is the time of a bare
-    presence graph without an envelope; where it is None, such a graph is refused. Not for several threads at once.
+    presence graph without an envelope; where it is None, such a graph is refused. ``keep_recorded_at``: an observation
+    keeps the ``recordedAt`` that it has. Not for several threads at once.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class ObservationReader:
         self.observer = None if observer is None else canonical_peer_key(observer)
         self.max_silence = None if max_silence is None else _default_silence(max_silence)
         self.stamp = stamp
+        self.keep_recorded_at = False
         self._graphs = GraphReader()
 
     def read(self, content: bytes | bytearray | memoryview | str | Mapping[str, Any]) -> Observation:
@@ -92,7 +99,7 @@ class ObservationReader:
         :class:`~peerstore.errors.InputError`, or one of the classes below it, says what is wrong, and where.
 
         >>> ObservationReader().read('{"observedAtMs": 1000, "observer": "till", "graph": null}')
-        Observation(observer='till', observed_at=1000000, sequence=0, graph=None, max_silence=None)
+        Observation(observer='till', observed_at=1000000, sequence=0, graph=None, max_silence=None, recorded_at=None)
         """
         if isinstance(content, bytes):
             return self._read_text(content)
@@ -135,7 +142,7 @@ class ObservationReader:
         """Read an envelope with ``observedAt`` and ``graph``; None for another one and for a wrong one."""
         try:
             raw = _RAW_ENVELOPE.decode(content)
-            parts = (raw.observed_at, raw.graph, raw.observer, raw.sequence, raw.max_silence)
+            parts = (raw.observed_at, raw.graph, raw.observer, raw.sequence, raw.max_silence, raw.recorded_at)
             if len(content) - sum(map(len, parts)) >= _least_frame(parts) + _SHORTEST_REPEAT:
                 return None  # there is room for a member that is given twice
             value: dict[str, Any] = {"observedAt": _text(bytes(raw.observed_at))}
@@ -174,9 +181,12 @@ class ObservationReader:
         observed_at = _observed_at(value)
         sequence = _sequence(value.get("sequence", 0))
         max_silence = _declared_silence(value)
-        return self._with_graph(
+        recorded_at = value.get("recordedAt")
+        recorded_at = None if recorded_at is None else _moment(recorded_at, "recordedAt")
+        found = self._with_graph(
             graph, observer, observed_at, sequence, self.max_silence if max_silence is None else max_silence
         )
+        return found._replace(recorded_at=recorded_at) if self.keep_recorded_at else found
 
     def _with_graph(
         self, graph: Any, observer: str | None, observed_at: int, sequence: int, max_silence: int | None

@@ -13,6 +13,7 @@
     │   ├── DatabaseMissing      there is none, and it was not to be created
     │   ├── SchemaError          it is older or newer than this version, or is no peerstore database
     │   └── DatabaseBusy         another process held it for too long
+    ├── DestinationError         what was to be written elsewhere cannot be: no such folder, a full disk
     └── MissingExtra             an optional library is not installed
 
 A message is one sentence or two: what was found and where, what was expected, and what cures it. It holds no
@@ -71,6 +72,11 @@ class SchemaError(DatabaseError):
 
 class DatabaseBusy(DatabaseError):
     """Another process held the database for longer than the time to wait."""
+
+
+class DestinationError(PeerstoreError, OSError):
+    """What was to be written elsewhere cannot be: there is no such folder, something stands in its place, the disk is
+    full. Nothing is left under its name."""
 
 
 class MissingExtra(PeerstoreError, ImportError):

@@ -47,7 +47,8 @@ class Observation(NamedTuple):
     """One thing that one observer said at one moment: (observer, observed_at, sequence, graph).
 
     ``observed_at`` is in microseconds since 1970-01-01T00:00Z on the observer's clock; ``graph`` is ``None`` for a stop
-    marker; ``max_silence`` is the limit that the observer declares, in microseconds, or ``None``.
+    marker; ``max_silence`` is the limit that the observer declares, in microseconds, or ``None``. ``recorded_at`` is
+    when another store recorded it, where that is to be kept.
     """
 
     observer: str
@@ -55,6 +56,7 @@ class Observation(NamedTuple):
     sequence: int
     graph: PresenceGraph | None
     max_silence: int | None = None
+    recorded_at: int | None = None
 
 
 @dataclass(slots=True)

@@ -104,7 +104,8 @@ class Recorder:
         """Record observations in one transaction, durably; the results are in their order.
 
         ``refusals`` tells, once the results are known and in the same transaction, what is to be kept aside;
-        ``settled`` are ids of what was kept aside before and is no longer.
+        ``settled`` are ids of what was kept aside before and is no longer. An observation that says when another store
+        recorded it keeps that time; the store's own clock goes on from the latest of them.
         """
         with self._lock:
             batch = _Batch(self._database, self._interning, self._cursors)
@@ -175,7 +176,8 @@ class _Batch:
         items = self._items(connection, observations)
         graph_element = self._interning.element_id(connection, Element("graph"))
         self._last_recorded_at = self._standing(connection, observers.values())
-        self.recorded_at = now(connection)
+        kept = max((item.recorded_at for item in items if item.recorded_at is not None), default=NEVER_WATCHED)
+        self.recorded_at = max(now(connection), kept + 1)
         of_observer: dict[int, list[Item]] = {}
         for given, item in zip(observations, items, strict=True):
             of_observer.setdefault(observers[given.observer], []).append(item)
@@ -197,8 +199,8 @@ class _Batch:
         graphs = [given.graph for given in observations if given.graph is not None]
         states = iter(self._interning.states(connection, graphs))
         return [
-            Item(at, sequence, None if graph is None else next(states), max_silence, Recorded("recorded"))
-            for _, at, sequence, graph, max_silence in observations
+            Item(at, sequence, None if graph is None else next(states), max_silence, Recorded("recorded"), recorded_at)
+            for _, at, sequence, graph, max_silence, recorded_at in observations
         ]
 
     def _standing(self, connection: Connection, ids: Iterable[int]) -> dict[int, int]:

@@ -32,17 +32,31 @@ def test_a_whole_envelope() -> None:
     envelope = {"observedAt": AT, "graph": GRAPH, "observer": "o", "sequence": 7, "maxSilenceSeconds": 45}
     for content in (envelope, json.dumps(envelope), json.dumps(envelope, separators=(",", ":")).encode()):
         observation = ObservationReader().read(content)
-        assert observation == ("o", 1_000_000, 7, read_graph(GRAPH), 45_000_000)
+        assert observation == Observation("o", 1_000_000, 7, read_graph(GRAPH), 45_000_000)
 
 
 def test_what_is_left_out() -> None:
-    assert ObservationReader().read({"observedAtMs": -5, "graph": GRAPH}) == ("a", -5000, 0, read_graph(GRAPH), None)
+    assert ObservationReader().read({"observedAtMs": -5, "graph": GRAPH}) == Observation(
+        "a", -5000, 0, read_graph(GRAPH), None
+    )
     stop = b'{"observedAt":"1970-01-01T00:00:01Z","observer":"o","graph":null}'
-    assert ObservationReader().read(stop) == ("o", 1_000_000, 0, None, None)
+    assert ObservationReader().read(stop) == Observation("o", 1_000_000, 0, None, None)
     declared = ObservationReader(observer="x", max_silence=timedelta(seconds=2))
-    assert declared.read({"observedAt": AT, "graph": None}) == ("x", 1_000_000, 0, None, 2_000_000)
+    assert declared.read({"observedAt": AT, "graph": None}) == Observation("x", 1_000_000, 0, None, 2_000_000)
     assert declared.read(stop).observer == "o"
     assert declared.read({"observedAt": AT, "graph": None, "maxSilenceSeconds": 1}).max_silence == 1_000_000
+
+
+def test_when_another_store_recorded_it_counts_where_that_is_asked_for() -> None:
+    value = {"observedAt": AT, "graph": GRAPH, "recordedAt": "1970-01-01T00:00:02Z"}
+    reader = ObservationReader()
+    for content in (value, json.dumps(value), json.dumps(value, separators=(",", ":")).encode()):
+        reader.keep_recorded_at = False
+        assert reader.read(content).recorded_at is None
+        reader.keep_recorded_at = True
+        assert reader.read(content).recorded_at == 2_000_000
+    assert reader.read({"observedAt": AT, "graph": GRAPH}).recorded_at is None
+    assert "zone" in refusal({**value, "recordedAt": "1970-01-01T00:00:02"})
 
 
 def test_an_observer_in_any_spelling() -> None:
@@ -65,7 +79,7 @@ def test_a_bare_graph_needs_a_stamp() -> None:
     assert "without an envelope" in refusal(GRAPH)
     reader = ObservationReader(stamp=5)
     for content in (GRAPH, json.dumps(GRAPH), json.dumps(GRAPH, separators=(",", ":"))):
-        assert reader.read(content) == ("a", 5, 0, read_graph(GRAPH), None)
+        assert reader.read(content) == Observation("a", 5, 0, read_graph(GRAPH), None)
     reader.stamp = 6
     assert reader.read({"RemotePeers": [], "LocalPeer": {"peerKey": "a"}}).observed_at == 6
     assert "an observation is an array" in refusal('[{"networkId": 1}]', reader)

@@ -179,6 +179,7 @@ QUESTIONS: dict[str, Question] = {
     "clock_skew in ten hours": lambda store: list(store.clock_skew(since=MIDDLE, until=MIDDLE + 10 * HOUR)),
     "disagreements_at": lambda store: store.disagreements_at(MIDDLE),
     "disagreements in an hour": lambda store: list(store.disagreements(MIDDLE, MIDDLE + HOUR)),
+    "graphs in an hour": lambda store: list(store.graphs(MIDDLE, MIDDLE + HOUR, observer="o1")),
     "disagreements about a peer": lambda store: list(store.disagreements(peer="p03")),
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import networkx
+import pyarrow
 import pytest
 
 import peerstore
@@ -71,7 +72,7 @@ def classes_in(hint: Any) -> Iterator[type]:
 def test_every_class_that_an_answer_is_made_of_is_public() -> None:
     """Whoever annotates a variable with what a method gives finds the class in the package itself."""
     answers = [
-        typing.get_type_hints(each, localns={"networkx": networkx}).get("return")
+        typing.get_type_hints(each, localns={"networkx": networkx, "pyarrow": pyarrow}).get("return")
         for each in PUBLIC_THINGS.values()
         if inspect.isfunction(each)
     ]

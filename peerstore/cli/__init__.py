@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from peerstore.cli import (
     activity,
+    backup,
     cloud,
     database,
     demo,
     disagreements,
+    export,
     fleet,
     history,
     identities,
@@ -22,6 +24,7 @@ from peerstore.cli import (
     plot,
     record,
     rejects,
+    replay,
     shape,
     watching,
     why,
@@ -30,10 +33,12 @@ from peerstore.cli.program import main
 
 __all__ = [
     "activity",
+    "backup",
     "cloud",
     "database",
     "demo",
     "disagreements",
+    "export",
     "fleet",
     "history",
     "identities",
@@ -45,6 +50,7 @@ __all__ = [
     "plot",
     "record",
     "rejects",
+    "replay",
     "shape",
     "watching",
     "why",

@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from peerstore.spreadsheets import FORMULA
+
 Format = Literal["json", "ndjson", "csv"]
 
 _CONTROLS = r"\x00-\x1f\x7f-\x9f"
 _INVISIBLE = r"\u00ad\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
 _UNSAFE = re.compile(f"[{_CONTROLS}{_INVISIBLE}]")
 _UNSAFE_IN_CSV = re.compile(f"[{_CONTROLS}{_INVISIBLE}]".replace(r"\x00-\x1f", r"\x00-\x08\x0b\x0c\x0e-\x1f"))
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # fullwidth = + - @
 _ALWAYS_JSON = ("before", "after")
 SECONDS_BETWEEN_FLUSHES = 0.1
 
@@ -114,7 +115,7 @@ def _cell(name: str, value: Any) -> str:
     if not isinstance(value, str):
         return str(value)
     text = _UNSAFE_IN_CSV.sub(_code, value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _code(match: re.Match[str]) -> str:

@@ -42,6 +42,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Connections": ("connections", "contacts", "flapping", "transports", "fallbacks", "degree"),
     "Cloud and versions": ("cloud", "rollout", "incompatible"),
     "Observers": ("observers", "coverage", "disagreements", "skew"),
+    "Elsewhere": ("export", "replay", "copy", "backup"),
     "The database": ("status", "upgrade", "verify", "completion"),
 }
 """The commands as ``peerstore --help`` lists them."""

@@ -35,6 +35,7 @@ class Declared(NamedTuple):
     observer: str | None
     max_silence: timedelta | None
     stamp: datetime | None
+    keep_recorded_at: bool = False
 
 
 @dataclass
@@ -83,6 +84,12 @@ def declaring_options(command: Command) -> Command:
 @main.command(short_help="Record observations, one a line, from files or a pipe.")
 @click.argument("files", nargs=-1, metavar="[FILE ...|-]")
 @declaring_options
+@click.option(
+    "--recorded-at",
+    "keep_recorded_at",
+    is_flag=True,
+    help="Keep the recordedAt of the lines: answers with --known-at are then those of the store they come from.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON summary.")
 @database_option_again
 @click.pass_context
@@ -93,6 +100,7 @@ def record(
     observer: str | None,
     max_silence: timedelta | None,
     stamp: datetime | None,
+    keep_recorded_at: bool,
     as_json: bool,
 ) -> None:
     """Record observations: one a line (NDJSON), from FILEs or standard input (-), plain, gzip or Zstandard.
@@ -113,7 +121,7 @@ def record(
     outcome = Outcome()
     try:
         with open_store(create=True) as store:
-            _record_all(store, names, Declared(observer, max_silence, stamp), outcome)
+            _record_all(store, names, Declared(observer, max_silence, stamp, keep_recorded_at), outcome)
     except (KeyboardInterrupt, PeerstoreError):
         if outcome.total != Summary():
             print_summary(outcome.total, as_json)
@@ -171,6 +179,7 @@ def _record_source(store: PeerStore, source: Source, declared: Declared, outcome
             max_silence=declared.max_silence,
             stamp=declared.stamp,
             on_refused=outcome.refuse,
+            keep_recorded_at=declared.keep_recorded_at,
         )
         outcome.add(summary)
         progress.advance(source, len(batch))

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from peerstore.errors import QuestionError
-from peerstore.exporting.source import Source
 
-Write = Callable[[Source, Path], dict[str, int]]
+if TYPE_CHECKING:
+    from peerstore.exporting.source import Source
+
+    Write = Callable[[Source, Path], dict[str, int]]
 
 
 class Format(NamedTuple):
@@ -56,15 +58,15 @@ def format_of(name: str) -> str:
     ('ndjson', 'sqlite')
     """
     lowered = name.lower().rstrip("/")
-    for format, (_, endings, _, _) in FORMATS.items():
+    for known, (_, endings, _, _) in FORMATS.items():
         if lowered.endswith(endings):
-            return format
-    known = ", ".join(each.endings[0] for each in FORMATS.values())
-    raise QuestionError(f"the name {name!r} means no format: end it in one of {known}, or give --format")
+            return known
+    all_endings = ", ".join(each.endings[0] for each in FORMATS.values())
+    raise QuestionError(f"the name {name!r} means no format: end it in one of {all_endings}, or give --format")
 
 
-def writer(format: str) -> Write:
+def writer(name: str) -> Write:
     """What writes a format; :class:`~peerstore.errors.MissingExtra` if a library is missing that it needs."""
-    if format not in FORMATS:
-        raise QuestionError(f"there is no format {format!r}: choose from {', '.join(FORMATS)}")
-    return cast("Write", import_module(f"peerstore.exporting.{FORMATS[format].module}").write)
+    if name not in FORMATS:
+        raise QuestionError(f"there is no format {name!r}: choose from {', '.join(FORMATS)}")
+    return cast("Write", import_module(f"peerstore.exporting.{FORMATS[name].module}").write)

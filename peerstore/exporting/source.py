@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
+from sqlalchemy.engine import Connection as DatabaseConnection
+
 from peerstore.answers.changes import AttributeChange
 from peerstore.answers.inventory import KnownPeer, LoggedObservation, ObserverSummary
 from peerstore.answers.sessions import ConnectionSession, Session
+from peerstore.content import ContentDigest
+from peerstore.dictionary import Dictionary
 from peerstore.errors import QuestionError
+from peerstore.exporting.disguise import Disguise
 from peerstore.model import Connection
+from peerstore.replay import Replayed, replayed
 from peerstore.store.reading import Answers
-from peerstore.times import iso
+from peerstore.times import iso, micros
 
 MOMENT = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,6 +50,10 @@ class Selection:
         """The window; a moment is one of a microsecond."""
         return (self.since, self.until) if self.at is None else (self.at, self.at + MOMENT)
 
+    def disguised(self, disguise: Disguise) -> Selection:
+        """The same of a history in disguise."""
+        return self if self.observer is None else replace(self, observer=disguise.peer_key(self.observer))
+
     @property
     def scope(self) -> dict[str, Any]:
         """Whose view and of what is known, as keyword arguments of every question."""
@@ -63,13 +74,15 @@ class Selection:
 class Options:
     """How a format is written; each format heeds those that mean something to it.
 
-    ``shape`` of Ditto's JSON; ``recorded_at``: say of each observation when it was recorded; ``raw_csv``: leave texts
-    that a spreadsheet would run as formulas as they are.
+    ``shape`` of Ditto's JSON; ``recorded_at``: say when each observation was recorded, which
+    is another time in every store that holds the same history; ``raw_csv``: leave texts
+    that a spreadsheet would run as formulas as they are; ``name``: that of the file or folder once it is whole.
     """
 
     shape: Literal["raw-v3", "js-5"] = "raw-v3"
     recorded_at: bool = False
     raw_csv: bool = False
+    name: str = ""
 
 
 def _nothing(_rows: int) -> None:
@@ -152,6 +165,24 @@ class Source:
     def attribute_changes(self) -> Iterator[AttributeChange]:
         """The changes of attributes, as :meth:`peerstore.PeerStore.metadata_changes`."""
         return self.store.metadata_changes(**self._range)
+
+    @contextmanager
+    def replay(self) -> Iterator[tuple[DatabaseConnection, Dictionary, Iterator[Replayed]]]:
+        """The observations with their graphs, in order of time, by ids, and what reads those; those that were in force
+        when the window began come first."""
+        since, until = (None if bound is None else micros(bound) for bound in self.selection.window)
+        known_at = self.selection.known_at
+        with self.store._asking(self.selection.observer, known_at, None) as (connection, scope):
+            observations = replayed(connection, scope.observers, since, until, scope.known_at, lead_in=True)
+            yield connection, self.store._dictionary, observations
+
+    def content_digest(self) -> str:
+        """The digest of those observations (:mod:`peerstore.content`)."""
+        with self.replay() as (connection, dictionary, observations):
+            digest = ContentDigest(connection, dictionary)
+            for each in observations:
+                digest.add(each)
+        return digest.text()
 
     def observations(self) -> Iterator[LoggedObservation]:
         """The observations, in order of time."""

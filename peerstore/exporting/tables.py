@@ -36,7 +36,7 @@ class Column(NamedTuple):
 class ExportTable(NamedTuple):
     """A table: its name, what it holds, its columns, the names of those that tell its rows apart, how to read it.
 
-    ``by_day``: the column of kind ``time`` by whose UTC day a partitioned export parts it; rows come in its order.
+    ``by_day``: the column of kind ``time`` by whose UTC day a partitioned export parts it.
     """
 
     name: str
@@ -51,7 +51,7 @@ def connection_key(connection: Connection) -> str:
     """The key of a connection in every export: a digest of its identity, the same in all stores.
 
     >>> connection_key(Connection("1", "pkAQID", "pkBAUG", "Bluetooth"))
-    'da5ee2ce0aba0dc81a9c4f7bb6c32a02'
+    '3d9993255955f9172135daad038c3f50'
     """
     identity = Element("connection", connection.peer1, connection.peer2, connection.type, connection.id)
     return element_digest(identity).hex()
@@ -97,7 +97,7 @@ def _observers(source: Source) -> Iterator[Row]:
             each.observer,
             each.first_observed_at,
             each.last_observed_at,
-            each.last_recorded_at,
+            each.last_recorded_at if source.options.recorded_at else None,
             each.observations,
             each.watching,
         )
@@ -169,7 +169,8 @@ def _metadata(source: Source) -> Iterator[Row]:
 def _observations(source: Source) -> Iterator[Row]:
     for each in source.observations():
         silence = None if each.max_silence is None else each.max_silence.total_seconds()
-        yield each.observer, each.observed_at, each.sequence, each.recorded_at, each.stopped, silence
+        recorded_at = each.recorded_at if source.options.recorded_at else None
+        yield each.observer, each.observed_at, each.sequence, recorded_at, each.stopped, silence
 
 
 _PEER = ("peers", "peer_key")
@@ -196,7 +197,7 @@ TABLES = {
                 Column("observer", "text", "Its peer key, or the name it was given.", required=True),
                 Column("first_observed_at", "time", "Its first observation, on its own clock.", required=True),
                 Column("last_observed_at", "time", "Its last observation, on its own clock.", required=True),
-                Column("last_recorded_at", "time", "When something of it was last recorded.", required=True),
+                Column("last_recorded_at", "time", "When something of it was last recorded, if that was asked for."),
                 Column("observations", "integer", "How many observations it made.", required=True),
                 Column("watching", "boolean", "Whether it was watching at the end.", required=True),
             ),
@@ -296,7 +297,7 @@ TABLES = {
                 Column("observer", "text", "The observer.", required=True, refers_to=_OBSERVER),
                 Column("observed_at", "time", "When, on the observer's clock.", required=True),
                 Column("sequence", "integer", "Which one of the same instant.", required=True),
-                Column("recorded_at", "time", "When the store recorded it.", required=True),
+                Column("recorded_at", "time", "When the store recorded it, if that was asked for."),
                 Column("stopped", "boolean", "Whether it says that the observer stopped watching.", required=True),
                 Column("max_silence_seconds", "seconds", "After how long a silence it no longer holds."),
             ),

@@ -12,11 +12,12 @@ from sqlalchemy.engine import URL
 
 from peerstore import schema
 from peerstore.database import Database
-from peerstore.store.reading import Answers
-from peerstore.store.recording import Recording
+from peerstore.store.backing_up import BackingUp
+from peerstore.store.copying import Copying
+from peerstore.store.exports import Exports
 
 
-class PeerStore(Recording, Answers):
+class PeerStore(Copying, BackingUp, Exports):
     """A persistent history of presence. Open one with :func:`peerstore.open`; close it, or use it as a context
     manager.
 

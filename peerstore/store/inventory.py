@@ -9,10 +9,12 @@ from sqlalchemy.engine import Connection as DatabaseConnection
 
 from peerstore import inventory
 from peerstore.answers.inventory import KnownPeer, LoggedObservation, ObserverSummary
+from peerstore.content import ContentDigest
 from peerstore.coverage import Scope
 from peerstore.ditto import canonical_peer_key
 from peerstore.model import Connection
 from peerstore.questions.known import known_peers
+from peerstore.replay import replayed
 from peerstore.store.asking import Asking, window_micros
 from peerstore.times import instant, micros
 from peerstore.verification import Verification, verify
@@ -99,8 +101,18 @@ class Inventory(Asking):
 
         return self._stream(answers, observer, None, None)
 
+    def content_digest(self) -> str:
+        """A digest of all that was observed (:mod:`peerstore.content`): stores that hold the same observations have the
+        same one, on any engine, in whatever order, however often and whenever they were recorded."""
+        with self._asking(None, None, None) as (connection, scope):
+            digest = ContentDigest(connection, self._dictionary)
+            for each in replayed(connection, scope.observers):
+                digest.add(each)
+        return digest.text()
+
     def status(self) -> inventory.Status:
         """What is in the store, and how it is kept."""
+        self._database.durability()  # the writer's first connection makes it WAL, which no reader may be in the way of
         with self._database.reading() as connection:
             return inventory.status(self._database, connection)
 

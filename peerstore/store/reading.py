@@ -13,12 +13,13 @@ from peerstore.store.history import History
 from peerstore.store.inventory import Inventory
 from peerstore.store.links import Links
 from peerstore.store.online import Online
+from peerstore.store.replaying import Replaying
 from peerstore.store.shape import Shape
 from peerstore.store.watching import Watching
 from peerstore.store.why import Why
 
 
-class Answers(History, Online, Links, Cloud, Shape, Fleet, Watching, Why, Activity, Inventory):
+class Answers(History, Online, Links, Cloud, Shape, Fleet, Watching, Why, Activity, Replaying, Inventory):
     """Every question that a store answers; a snapshot of one (:meth:`snapshot`) is this."""
 
     @contextmanager

@@ -79,15 +79,18 @@ class Recording(Asking):
         max_silence: timedelta | float | None = None,
         stamp: datetime | None = None,
         on_refused: Callable[[Line, str], None] | None = None,
+        keep_recorded_at: bool = False,
     ) -> Summary:
         """Record lines of NDJSON in one transaction; ``observer`` and ``max_silence`` stand in where a line names
         none.
 
-        ``stamp`` is the time of a bare presence graph without an envelope. Lines that cannot be recorded are kept
+        ``stamp`` is the time of a bare presence graph without an envelope. ``keep_recorded_at``: a line that says when
+        another store recorded it (``recordedAt``) keeps that time, so that answers as known then are those of that
+        store; what this store knew at that time is then no longer told. Lines that cannot be recorded are kept
         aside with their source, number and reason, and told to ``on_refused``.
         """
         summary = Summary()
-        with self._reading_with(observer, max_silence, stamp):
+        with self._reading_with(observer, max_silence, stamp, keep_recorded_at):
             given = (Given(line.source, line.number, line.content, line.complete) for line in lines)
             batch = Batch.read(given, self._reader.read)
         refusals = self._add(summary, batch)
@@ -100,17 +103,23 @@ class Recording(Asking):
 
     @contextmanager
     def _reading_with(
-        self, observer: str | None, max_silence: timedelta | float | None, stamp: datetime | None
+        self,
+        observer: str | None,
+        max_silence: timedelta | float | None,
+        stamp: datetime | None,
+        keep_recorded_at: bool = False,
     ) -> Iterator[None]:
         """Read with what stands in where an observation says nothing."""
         with self._reading:
             self._reader.observer = None if observer is None else canonical_peer_key(observer)
             self._reader.max_silence = duration_micros(max_silence)
             self._reader.stamp = None if stamp is None else micros(stamp)
+            self._reader.keep_recorded_at = keep_recorded_at
             try:
                 yield
             finally:
                 self._reader.observer = self._reader.max_silence = self._reader.stamp = None
+                self._reader.keep_recorded_at = False
 
     def _read(self, given: Iterable[Given]) -> Batch:
         with self._reading:

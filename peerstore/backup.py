@@ -1,0 +1,82 @@
+"""Backups of an SQLite database while it is in use: one snapshot, verified before it stands under its name."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from peerstore.answers.backup import Backup
+from peerstore.database import Database, redacted, without_secrets
+from peerstore.errors import DatabaseError, DestinationError, QuestionError
+from peerstore.exporting.destination import destination
+from peerstore.tables import observation_log
+from peerstore.verification import verify
+
+_OF_A_DATABASE = ("", "-wal", "-shm", "-journal")
+_TAKEN_FOR_PART = ("-wal", "-journal")
+
+
+def back_up(database: Database, place: Path, force: bool = False, full: bool = True) -> Backup:
+    """Write what is committed to a new database at ``place``; see :meth:`peerstore.PeerStore.backup`."""
+    if database.path is None:
+        raise QuestionError(_on_postgresql(database.url, place))
+    _check(database.path, place)
+    begun = time.monotonic()
+    with destination(place, folder=False, force=force) as written:
+        database.vacuum_into(written)
+        observations = _verified(written, database.path, full)
+        size = written.stat().st_size
+    seconds = round(time.monotonic() - begun, 3)
+    return Backup(str(database.path), str(place), size, observations, "full" if full else "quick", seconds)
+
+
+def _check(database: Path, place: Path) -> None:
+    for ending in _OF_A_DATABASE:
+        own = Path(f"{database}{ending}")
+        if own.absolute() == place.absolute() or _is_same_file(own, place):
+            raise DestinationError(f"{place} is the database itself, or belongs to it: choose another name")
+    if place.is_dir():
+        raise DestinationError(f"{place} is a folder: name a file in it")
+    for ending in _TAKEN_FOR_PART:
+        beside = Path(f"{place}{ending}")
+        if os.path.lexists(beside):
+            raise DestinationError(
+                f"{beside} is there, which SQLite would take for a part of the backup: some program has"
+                f" {place} open, or left it behind; choose another name"
+            )
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _verified(written: Path, original: Path, full: bool) -> int:
+    """How many observations a backup holds; :class:`~peerstore.errors.DatabaseError` if it is not whole."""
+    copy = Database(written, create=False)
+    try:
+        with copy.reading() as connection:
+            found = verify(copy, connection, full)
+            count = sa.select(sa.func.count()).select_from(observation_log)
+            observations = int(connection.execute(count).scalar_one())
+    finally:
+        copy.close()
+    if not found.ok:
+        raise DatabaseError(
+            f"no backup was made, since {original} is damaged ({found.findings[0]}): see `peerstore verify`, and keep"
+            " the backups that you have"
+        )
+    return observations
+
+
+def _on_postgresql(url: URL, place: Path) -> str:
+    plain = without_secrets(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    command = f"pg_dump --format=custom --file={shlex.quote(str(place))} {shlex.quote(plain)}"
+    return f"{redacted(url)} is a PostgreSQL database, which pg_dump backs up: {command}"

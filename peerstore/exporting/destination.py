@@ -1,0 +1,120 @@
+"""Where an export goes: a file or a folder that comes to be under its name only when it is whole.
+
+It is written in a folder of its own beside the destination, brought to the disk, and then renamed. Whatever goes wrong
+before that leaves nothing under the final name; only whoever exports can read it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from peerstore.errors import DestinationError, PeerstoreError
+
+MANIFEST = "manifest.json"
+"""The manifest within a folder; beside a file it is the file's name and a dot before this."""
+
+
+def manifest_of(path: Path, *, folder: bool) -> Path:
+    """Where the manifest of an export stands."""
+    return path / MANIFEST if folder else path.with_name(f"{path.name}.{MANIFEST}")
+
+
+@contextmanager
+def destination(path: Path, *, folder: bool, force: bool = False) -> Iterator[Path]:
+    """A file or folder to write to, with the name it will have: under ``path`` once the block ends without an error.
+
+    :class:`~peerstore.errors.DestinationError` if something is there already (unless ``force``; a folder is replaced
+    only if it is an export), if the place cannot be written to, or if the disk is full.
+    """
+    check_free(path, folder=folder, force=force)
+    try:
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name[:60]}.", suffix=".partial", dir=path.parent))
+    except OSError as error:
+        raise DestinationError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        whole = work / path.name
+        if folder:
+            whole.mkdir(mode=0o700)
+        else:
+            whole.touch(mode=0o600)
+        yield whole
+        _bring_to_disk(whole)
+        _move(whole, path, work, force=force)
+    except PeerstoreError:
+        raise
+    except (OSError, sqlite3.OperationalError) as error:
+        raise DestinationError(f"{path} cannot be written: {_reason(error)}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def check_free(path: Path, *, folder: bool, force: bool) -> None:
+    """:class:`~peerstore.errors.DestinationError` if nothing may be put at a path."""
+    if not path.name or path.name in (".", ".."):
+        raise DestinationError(f"{str(path)!r} names no file or folder to write")
+    if not path.absolute().parent.is_dir():
+        raise DestinationError(f"there is no folder {path.absolute().parent} to write {path.name} into")
+    if not os.path.lexists(path):
+        return
+    if not force:
+        raise DestinationError(f"{path} is already there: give another name, or --force to replace it")
+    if path.is_dir() and not path.is_symlink():
+        if not folder or not (path / MANIFEST).is_file():
+            raise DestinationError(f"{path} is a folder that is no export: it is not replaced; give another name")
+    elif folder:
+        raise DestinationError(f"{path} is a file, and this format is a folder: give another name")
+    elif not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink():
+        raise DestinationError(f"{path} is no regular file: it is not replaced; give another name")
+
+
+def _bring_to_disk(whole: Path) -> None:
+    for each in sorted(whole.rglob("*")) if whole.is_dir() else [whole]:
+        if each.is_file():
+            each.chmod(0o600)
+        _sync(each)
+    _sync(whole)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _move(whole: Path, path: Path, work: Path, *, force: bool) -> None:
+    if force and path.is_dir() and not path.is_symlink():
+        path.rename(work / "replaced")
+        whole.rename(path)
+    elif force or whole.is_dir():
+        whole.rename(path)  # a folder takes no place but an empty folder's
+    else:
+        _take_free_name(whole, path)
+    _sync(path.absolute().parent)
+
+
+def _take_free_name(whole: Path, path: Path) -> None:
+    """Give a file its name, if nobody took that meanwhile."""
+    try:
+        os.link(whole, path)
+    except FileExistsError:
+        raise DestinationError(f"{path} came to be meanwhile: give another name, or --force to replace it") from None
+    except OSError:  # a file system without hard links
+        whole.rename(path)
+
+
+def _reason(error: OSError | sqlite3.OperationalError) -> str:
+    if isinstance(error, sqlite3.OperationalError):
+        return "the disk is full" if "full" in str(error) else str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full"
+    return error.strerror or str(error)

@@ -1,0 +1,98 @@
+"""Recording what another store has recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from peerstore.batches import Given, conflict
+from peerstore.canonical import loads
+from peerstore.ditto_peers import GRAPH
+from peerstore.ditto_render import render
+from peerstore.model import Observation, Recorded, Summary
+from peerstore.recording import Refused
+from peerstore.replay import observation, replayed
+from peerstore.store.inventory import Inventory
+from peerstore.store.recording import Recording
+from peerstore.times import instant, iso, micros
+
+_MOST = 1_000
+_MOST_ELEMENTS = 50_000
+
+
+class Copying(Recording):
+    """Copying from store to store, whatever their engines."""
+
+    def record_from(
+        self,
+        other: Inventory,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        observer: str | None = None,
+        keep_recorded_at: bool = False,
+        change: Callable[[Observation], Observation] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Summary:
+        """Record what another store has recorded; a batch a transaction.
+
+        All of it, or the observations in ``[since, until)`` with those that were in force at ``since``; of all
+        observers or of one. What is here already is a duplicate, so that a copy that was broken off can be repeated.
+        ``keep_recorded_at``: each keeps the time at which the other store recorded it, so that answers as known then
+        are the other store's. ``change`` gives the observation to record in place of each. ``progress`` is told how
+        many observations each batch had.
+        """
+        window = (None if since is None else micros(since), None if until is None else micros(until))
+        summary = Summary()
+        with other._asking(observer, None, None) as (connection, scope):
+            found = (
+                observation(connection, other._dictionary, each)
+                for each in replayed(connection, scope.observers, *window, lead_in=True)
+            )
+            for batch in _batched(found):
+                changed = batch if change is None else [change(each) for each in batch]
+                kept = changed if keep_recorded_at else [each._replace(recorded_at=None) for each in changed]
+                self._copy(kept, summary)
+                if progress is not None:
+                    progress(len(batch))
+        return summary
+
+    def _copy(self, observations: Sequence[Observation], summary: Summary) -> None:
+        def refusals(results: Sequence[Recorded]) -> list[Refused]:
+            pairs = zip(observations, results, strict=True)
+            return [conflict(_given(each), each) for each, result in pairs if result.status == "conflict"]
+
+        results = self._recorder.record(observations, refusals)
+        summary.recorded += sum(result.status == "recorded" for result in results)
+        summary.duplicates += sum(result.status == "duplicate" for result in results)
+        summary.conflicts += sum(result.status == "conflict" for result in results)
+        summary.changes += sum(result.changes for result in results)
+
+
+def _batched(observations: Iterable[Observation]) -> Iterator[list[Observation]]:
+    batch: list[Observation] = []
+    elements = 0
+    for each in observations:
+        batch.append(each)
+        elements += 0 if each.graph is None else len(each.graph.elements)
+        if len(batch) >= _MOST or elements >= _MOST_ELEMENTS:
+            yield batch
+            batch, elements = [], 0
+    if batch:
+        yield batch
+
+
+def _given(each: Observation) -> Given:
+    """An observation as a line would give it: what is kept if it is a conflict."""
+    value: dict[str, Any] = {"observedAt": iso(instant(each.observed_at)), "observer": each.observer}
+    if each.sequence:
+        value["sequence"] = each.sequence
+    if each.max_silence is not None:
+        value["maxSilenceSeconds"] = each.max_silence / 1_000_000
+    value["graph"] = None
+    if each.graph is not None:
+        documents: dict[Any, Any] = {element: loads(text) for element, text in each.graph.elements.items()}
+        peers = {element.key: document for element, document in documents.items() if element.kind == "peer"}
+        links = [(element, document) for element, document in documents.items() if element.kind == "connection"]
+        value["graph"] = render(each.graph.local_peer, documents[GRAPH], peers, links)
+    return Given("copy", 0, value)
