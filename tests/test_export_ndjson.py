@@ -126,14 +126,28 @@ def test_a_compressed_file_is_recorded_as_it_is(tmp_path: Path, ending: str) -> 
             assert gzip.decompress(first).count(b"\n") == 40
 
 
-@pytest.mark.parametrize("name", ["workplace", "nycmesh", "tor-sample"])
-def test_real_histories_come_back(shared: Path, tmp_path: Path, name: str) -> None:
-    [data] = [path for path in sorted((shared / name).glob("*.ndjson.gz")) if "observers" not in path.name][:1]
-    lines = gzip.decompress(data.read_bytes()).splitlines(keepends=True)[:1500]
-    with peerstore.open(":memory:") as store, peerstore.open(":memory:") as again:
-        assert store.record_many(lines).recorded
-        assert again.record_many(exported(store, tmp_path / "x.ndjson")).recorded == store.status().observations
+REAL = [
+    pytest.param("nycmesh/snapshots", id="nycmesh"),
+    *(
+        pytest.param(name, id=name.split("/snapshots")[0], marks=pytest.mark.slow)
+        for name in ("freifunk/snapshots", "tor-sample/snapshots", "workplace/collector", "workplace/observers")
+    ),
+]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_histories_come_back_from_engine_to_engine(shared: Path, tmp_path: Path, name: str) -> None:
+    data = gzip.decompress((shared / f"{name}.ndjson.gz").read_bytes())
+    with fresh_store("sqlite") as store, fresh_store("postgresql") as other, fresh_store("sqlite") as again:
+        store.record_many(data.splitlines(keepends=True))
+        store.export(tmp_path / "x.ndjson")
+        with (tmp_path / "x.ndjson").open("rb") as lines:
+            assert other.record_many(lines).recorded == store.status().observations
+        assert other.content_digest() == store.content_digest()
+        assert again.record_from(other).recorded == store.status().observations
         assert again.content_digest() == store.content_digest()
+        again.export(tmp_path / "y.ndjson")
+        assert (tmp_path / "y.ndjson").read_bytes() == (tmp_path / "x.ndjson").read_bytes()
 
 
 # The digest.

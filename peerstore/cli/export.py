@@ -179,7 +179,9 @@ def _progress() -> Iterator[Callable[[int], None]]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON summary.")
 @click.pass_context
 def copy(ctx: click.Context, *, source: str, target: str, recorded_at: bool, as_json: bool) -> None:
-    """Copy the history of the database FROM into the database TO, whatever their engines.
+    """Copy the history of the database FROM into the database TO.
+
+    Both are paths or SQLAlchemy URLs: from SQLite to PostgreSQL (postgresql+psycopg://USER@HOST/NAME), or back.
 
     TO is made if there is none. What it has already is counted and stays, so a copy that broke off can be repeated, and
     several databases can be copied into one.
@@ -187,7 +189,7 @@ def copy(ctx: click.Context, *, source: str, target: str, recorded_at: bool, as_
     \b
     Examples:
       peerstore copy peerstore.db copy.db --recorded-at
-      peerstore copy till-1.db postgresql+psycopg://mesh@db.example/mesh
+      peerstore copy peerstore.db other.db --json
     """
     with (
         peerstore.open(source, create=False) as given,

@@ -11,6 +11,7 @@ from peerstore.exporting.manifest import Exported
 from peerstore.store.reading import Answers
 
 if TYPE_CHECKING:
+    import networkx
     import pyarrow
 
 
@@ -64,6 +65,28 @@ class Exports(Answers):
             force,
         )
         return export(self, request, progress or (lambda _: None))
+
+    def to_networkx(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        at: datetime | None = None,
+        observer: str | None = None,
+        known_at: datetime | None = None,
+        max_silence: timedelta | float | None = None,
+    ) -> networkx.MultiGraph:
+        """The graph of a window, of a moment or of the whole history: peers with their last known attributes,
+        connections keyed by their type and id; of a window, each with its ``spells``, pairs of datetimes (an end of
+        ``None``: it still held).
+
+        Needs the extra ``graph``.
+        """
+        from peerstore.exporting.graphs import to_networkx
+        from peerstore.exporting.source import Selection, Source
+
+        with self.snapshot() as store:
+            return to_networkx(Source(store, Selection(since, until, at, observer, known_at, max_silence)))
 
     def to_arrow(
         self,
