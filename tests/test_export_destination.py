@@ -150,3 +150,32 @@ def test_a_copy_needs_two_databases(database: Path) -> None:
     assert run("copy", str(database), str(folder / "copy.db")).stdout.startswith("recorded 0, duplicates 5")
     assert "one database" in run("copy", str(database), str(database)).stderr
     assert run("copy", str(folder / "none.db"), str(database)).exit_code == 3
+
+
+# While others record.
+
+
+def test_an_export_is_of_one_moment_whoever_records_meanwhile(store_url: str, tmp_path: Path) -> None:
+    """Each time rows are written, somebody records more: nothing of that is in any table."""
+    with peerstore.open(store_url) as store, peerstore.open(store_url) as other:
+        for second in range(300):
+            store.record(mesh(*(["a"] if second % 2 else [])), at(second))
+        before = store.content_digest()
+        seconds = iter(range(1000, 9000))
+
+        def meanwhile(_rows: int) -> None:
+            for _ in range(3):
+                other.record(mesh("late", f"b{next(seconds)}"), at(next(seconds)))
+
+        found = store.export(tmp_path / "x.csv", progress=meanwhile)
+        assert found.counts["observations"] == 300
+        assert found.counts["peer_sessions"] == 151
+        assert found.content_digest == before != store.content_digest()
+        assert not any(b"late" in each.read_bytes() for each in (tmp_path / "x.csv").glob("*.csv"))
+        assert next(seconds) > 1000
+        with store.snapshot() as snapshot:
+            one = snapshot.status().observations
+            other.record(mesh("c"), at(9999))
+            assert snapshot.status().observations == one == len(list(snapshot.observation_log()))
+            assert [each.observations for each in snapshot.observer_summaries()] == [one]
+        assert store.status().observations == one + 1
