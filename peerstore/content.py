@@ -21,7 +21,7 @@ from peerstore.dictionary import Dictionary
 from peerstore.replay import Replayed
 
 _WHOLE = 2**256
-_MOST_KEPT = 200_000
+_MOST_KEPT = 20_000
 
 
 def _hash(content: bytes) -> int:

@@ -39,7 +39,7 @@ _RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock 
 _ROWS_A_STATEMENT = 500  # by 7 columns: an SQLite statement may have 32766 values
 _ARRAY_TYPES = {int: "bigint", str: "text", bytes: "bytea"}
 _STEPS_BETWEEN_SIGNALS = 100_000  # of SQLite's virtual machine: some milliseconds
-_CACHE, _SMALL_CACHE = -65536, -16384  # KiB: a snapshot is read once, from one end to the other
+_CACHE, _SMALL_CACHE = -65536, -4096  # KiB: a snapshot is read once, from one end to the other
 _SECRET_WORDS = ("pass", "secret", "token", "key")
 
 Result = TypeVar("Result")

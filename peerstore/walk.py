@@ -39,7 +39,7 @@ def growing_parts(items: Iterable[int]) -> Iterator[list[int]]:
     """Items in parts that grow: an answer that is made part by part gives its first rows soon, and its last ones with
     few statements more."""
     rest = iter(items)
-    for size in chain((1, 8), repeat(64)):
+    for size in chain((1, 8), repeat(32)):
         part = list(islice(rest, size))
         if not part:
             return

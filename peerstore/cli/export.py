@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -99,7 +100,7 @@ def export(
 ) -> None:
     """Export; the text of --help stands above."""
     key = _pseudonym_key(pseudonymise, key_file)
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # which gives memory back, and is as quick here
+    _spare_memory()
     with open_store() as store, _place(dest, format) as path, _progress() as progress:
         found = store.export(
             path,
@@ -127,6 +128,21 @@ def export(
         print_document(found.to_dict())
     else:
         _tell(found)
+
+
+class _NoPandas(MetaPathFinder):
+    """pyarrow and sqlite-utils load pandas wherever it is installed: 80 MB that an export has no use for."""
+
+    def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> None:
+        """Say that there is no pandas."""
+        if fullname == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'", name="pandas")
+
+
+def _spare_memory() -> None:
+    """Of this process, which ends with the export."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # which gives memory back, and is as quick here
+    sys.meta_path.insert(0, _NoPandas())
 
 
 def _tell(found: Exported) -> None:

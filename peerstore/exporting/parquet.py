@@ -29,8 +29,8 @@ except ImportError as error:
 
 from peerstore.exporting.arrow import batch_of, batches, rows_at_once, schema_of
 
-ROWS_IN_A_GROUP = 32_768
-BYTES_IN_A_GROUP = 4_000_000
+ROWS_IN_A_GROUP = 16_384
+BYTES_IN_A_GROUP = 2_000_000
 
 
 def write(source: Source, path: Path) -> dict[str, int]:

@@ -226,6 +226,18 @@ TABLES = {
             _peers,
         ),
         ExportTable(
+            "metadata",
+            "The last known attributes of every peer, one row a path.",
+            (
+                Column("peer_key", "text", "The peer.", required=True, refers_to=_PEER),
+                Column("path", "text", "The attribute, as a JSON Pointer.", required=True),
+                Column("value", "json", "Its value.", required=True),
+                Column("text", "text", "Its value, where that is a text."),
+            ),
+            ("peer_key", "path"),
+            _metadata,
+        ),
+        ExportTable(
             "connections",
             "Every connection that was there.",
             (
@@ -277,18 +289,6 @@ TABLES = {
             ("peer_key", "path", "observed_at"),
             _attribute_changes,
             "observed_at",
-        ),
-        ExportTable(
-            "metadata",
-            "The last known attributes of every peer, one row a path.",
-            (
-                Column("peer_key", "text", "The peer.", required=True, refers_to=_PEER),
-                Column("path", "text", "The attribute, as a JSON Pointer.", required=True),
-                Column("value", "json", "Its value.", required=True),
-                Column("text", "text", "Its value, where that is a text."),
-            ),
-            ("peer_key", "path"),
-            _metadata,
         ),
         ExportTable(
             "observations",
