@@ -328,7 +328,7 @@ def test_batches_of_long_texts_are_short() -> None:
 
 
 def test_an_unknown_table_is_named_with_those_there_are() -> None:
-    with told_to_source([]) as source, pytest.raises(QuestionError, match=r"'peer'.*observers, peers, connections"):
+    with told_to_source([]) as source, pytest.raises(QuestionError, match=r"'peer'.*observers, peers, metadata"):
         arrow.to_arrow(source, "peer")
 
 
