@@ -13,11 +13,10 @@ from sqlalchemy.engine import URL
 from peerstore.answers.backup import Backup
 from peerstore.database import Database, redacted, without_secrets
 from peerstore.errors import DatabaseError, DestinationError, QuestionError
-from peerstore.exporting.destination import destination
+from peerstore.exporting.destination import check_apart, destination
 from peerstore.tables import observation_log
 from peerstore.verification import verify
 
-_OF_A_DATABASE = ("", "-wal", "-shm", "-journal")
 _TAKEN_FOR_PART = ("-wal", "-journal")
 
 
@@ -36,10 +35,7 @@ def back_up(database: Database, place: Path, force: bool = False, full: bool = T
 
 
 def _check(database: Path, place: Path) -> None:
-    for ending in _OF_A_DATABASE:
-        own = Path(f"{database}{ending}")
-        if own.absolute() == place.absolute() or _is_same_file(own, place):
-            raise DestinationError(f"{place} is the database itself, or belongs to it: choose another name")
+    check_apart(place, database)
     if place.is_dir():
         raise DestinationError(f"{place} is a folder: name a file in it")
     for ending in _TAKEN_FOR_PART:
@@ -49,13 +45,6 @@ def _check(database: Path, place: Path) -> None:
                 f"{beside} is there, which SQLite would take for a part of the backup: some program has"
                 f" {place} open, or left it behind; choose another name"
             )
-
-
-def _is_same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
 
 
 def _verified(written: Path, original: Path, full: bool) -> int:

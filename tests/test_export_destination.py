@@ -63,6 +63,26 @@ def test_nothing_is_overwritten_unasked(database: Path) -> None:
     assert left(folder) == {"x.ndjson", "x.ndjson.manifest.json", "y.csv"}
 
 
+def test_the_database_itself_is_never_replaced(database: Path) -> None:
+    folder = database.parent
+    (folder / "other.db").hardlink_to(database)
+    before = database.read_bytes()
+    for name in ("mesh.db", "other.db", "mesh.db-wal"):
+        result = run("--db", str(database), "export", str(folder / name), "--force", "--format", "sqlite")
+        assert (result.exit_code, "the database itself" in result.stderr) == (1, True), result.stderr
+    assert database.read_bytes() == before
+    (folder / "other.db").unlink()
+
+
+def test_what_stands_beside_is_not_overwritten_unasked_either(database: Path) -> None:
+    folder = database.parent
+    (folder / "x.db.metadata.json").write_text("mine")
+    assert "x.db.metadata.json is already there" in run("--db", str(database), "export", str(folder / "x.db")).stderr
+    assert left(folder) == {"x.db.metadata.json"}
+    assert run("--db", str(database), "export", str(folder / "x.db"), "--force").exit_code == 0
+    assert json.loads((folder / "x.db.metadata.json").read_text())["databases"]
+
+
 def test_a_link_is_replaced_and_not_what_it_leads_to(database: Path) -> None:
     folder = database.parent
     (folder / "target").write_text("precious")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from peerstore.errors import DestinationError, PeerstoreError
 
+_OF_A_DATABASE = ("", "-wal", "-shm", "-journal")
 MANIFEST = "manifest.json"
 """The manifest within a folder; beside a file it is the file's name and a dot before this."""
 
@@ -73,6 +74,21 @@ def check_free(path: Path, *, folder: bool, force: bool) -> None:
         raise DestinationError(f"{path} is a file, and this format is a folder: give another name")
     elif not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink():
         raise DestinationError(f"{path} is no regular file: it is not replaced; give another name")
+
+
+def check_apart(path: Path, database: Path | None) -> None:
+    """:class:`~peerstore.errors.DestinationError` if a path is that of an SQLite database, or of a file of it."""
+    for ending in _OF_A_DATABASE if database is not None else ():
+        own = Path(f"{database}{ending}")
+        if own.absolute() == path.absolute() or _is_same_file(own, path):
+            raise DestinationError(f"{path} is the database itself, or belongs to it: choose another name")
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def _bring_to_disk(whole: Path) -> None:

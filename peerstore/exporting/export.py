@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peerstore.database import Database
-from peerstore.exporting.destination import check_free, destination, manifest_of
+from peerstore.exporting.destination import check_apart, check_free, destination, manifest_of
 from peerstore.exporting.disguise import Disguise
 from peerstore.exporting.formats import FORMATS, format_of, writer
 from peerstore.exporting.manifest import Exported, created_at, files_of
@@ -41,7 +41,9 @@ def export(store: Answers, request: Request, progress: Callable[[int], None]) ->
     name = format_of(path.name) if request.format is None else request.format
     write, folder = writer(name), FORMATS[name].folder
     disguise = Disguise(request.peers, request.redact, request.pseudonym_key)
-    check_free(path, folder=folder, force=request.force)  # before any work
+    for place in (path, *_beside(path, name)) if not folder else (path,):  # before any work
+        check_apart(place, store._database.path)
+        check_free(place, folder=folder, force=request.force)
     with _disguised(store, disguise, request.selection.observer) as snapshot:
         source = Source(snapshot, request.selection.disguised(disguise), request.options, progress)
         with destination(path, folder=folder, force=request.force) as whole:
@@ -50,9 +52,9 @@ def export(store: Answers, request: Request, progress: Callable[[int], None]) ->
             if folder:
                 _write_json(manifest_of(whole, folder=True), manifest)
         if not folder:
-            for beside, content in _beside(path, name, manifest).items():
-                with destination(beside, folder=False, force=True) as whole:
-                    _write_json(whole, content)
+            for place in _beside(path, name):
+                with destination(place, folder=False, force=request.force) as whole:
+                    _write_json(whole, manifest if place == manifest_of(path, folder=False) else _described(path))
     return Exported(path, name, counts, str(manifest["content_digest"]), manifest)
 
 
@@ -96,14 +98,16 @@ class _Copy(Copying, Answers):
         self._database.close()
 
 
-def _beside(path: Path, name: str, manifest: dict[str, Any]) -> dict[Path, Any]:
-    """What stands beside an exported file."""
-    beside: dict[Path, Any] = {manifest_of(path, folder=False): manifest}
-    if name == "sqlite":
-        from peerstore.exporting.datasette import datasette_metadata
+def _beside(path: Path, name: str) -> tuple[Path, ...]:
+    """What stands beside an exported file: its manifest and, of SQLite, what Datasette is told."""
+    manifest = manifest_of(path, folder=False)
+    return (manifest, path.with_name(f"{path.name}.metadata.json")) if name == "sqlite" else (manifest,)
 
-        beside[path.with_name(f"{path.name}.metadata.json")] = datasette_metadata(path.stem)
-    return beside
+
+def _described(path: Path) -> dict[str, Any]:
+    from peerstore.exporting.datasette import datasette_metadata
+
+    return datasette_metadata(path.stem)
 
 
 def _write_json(path: Path, value: Any) -> None:
