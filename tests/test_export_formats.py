@@ -96,3 +96,25 @@ def test_a_library_that_is_missing_is_named_with_what_installs_it(
     assert done.stderr.count("\n") == 1
     assert f'pip install "peerstore[{extra}]"' in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+EDGES = {
+    "the end of all time": ("--at", "9999-12-31T23:59:59.999999Z"),
+    "the beginning of it": ("--at", "0001-01-01T00:00:00Z"),
+    "from its end on": ("--since", "9999-12-31T23:59:59.999999Z"),
+    "until its beginning": ("--until", "0001-01-01T00:00:00Z"),
+    "no time at all": ("--since", AT, "--until", AT),
+    "an observer that was never there": ("--observer", "pkAQID"),
+}
+
+
+@pytest.mark.parametrize("options", EDGES.values(), ids=EDGES)
+def test_at_the_edges_there_is_an_answer_or_a_sentence(
+    databases: tuple[str, str], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    peerstore.open(tmp_path / "empty.db").close()
+    for database in (databases[0], str(tmp_path / "empty.db")):
+        for name in NAMES:
+            result = run("--db", database, "export", str(tmp_path / name), "--force", *options)
+            assert result.exit_code in (0, 1, 2)
+            assert result.exit_code == 0 or result.stderr.startswith("Error: "), (name, result.stderr)

@@ -21,9 +21,10 @@ from peerstore.exporting.disguise import Disguise
 from peerstore.model import Connection
 from peerstore.replay import Replayed, replayed
 from peerstore.store.reading import Answers
-from peerstore.times import iso, micros
+from peerstore.times import EARLIEST, LATEST, instant, iso, micros
 
 MOMENT = timedelta(microseconds=1)
+_FIRST, _LAST = instant(EARLIEST), instant(LATEST)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,8 +48,10 @@ class Selection:
 
     @property
     def window(self) -> tuple[datetime | None, datetime | None]:
-        """The window; a moment is one of a microsecond."""
-        return (self.since, self.until) if self.at is None else (self.at, self.at + MOMENT)
+        """The window; a moment is one of a microsecond, at the end of all time of what there is of it."""
+        if self.at is None:
+            return self.since, self.until
+        return self.at, None if self.at > _LAST - MOMENT else self.at + MOMENT
 
     def disguised(self, disguise: Disguise) -> Selection:
         """The same of a history in disguise."""
@@ -111,8 +114,12 @@ class Source:
     def end(self) -> datetime:
         """The last instant of what is asked for; where that is open, that of the last observation: the clock has no
         part in an export."""
-        _, until = self.selection.window
-        return self.store.last_observed_at() or EPOCH if until is None else until - MOMENT
+        if self.selection.at is not None:
+            return self.selection.at
+        until = self.selection.until
+        if until is None:
+            return self.store.last_observed_at() or EPOCH
+        return max(until, _FIRST + MOMENT) - MOMENT
 
     @cached_property
     def _range(self) -> dict[str, Any]:
@@ -120,9 +127,11 @@ class Source:
         return {"since": since, "until": until, **self.selection.scope}
 
     def observers(self) -> list[ObserverSummary]:
-        """The observers that had spoken."""
+        """The observers that had spoken by the end, with all that they ever observed."""
         summaries = self.store.observer_summaries(self.selection.known_at, at=self.end)
-        return [each for each in summaries if self.selection.observer in (None, each.observer)]
+        wanted = self.selection.observer
+        spoken = [each for each in summaries if each.first_observed_at <= self.end]
+        return [each for each in spoken if wanted in (None, each.observer)]
 
     def observer_keys(self) -> set[str]:
         """The keys of those observers."""
