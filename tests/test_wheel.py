@@ -101,7 +101,7 @@ def test_the_types_are_there(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(program)
     run(installed / "python", "-m", "pip", "install", "--quiet", "mypy", cwd=tmp_path)
     said = run(installed / "python", "-m", "mypy", "--strict", "program.py", cwd=tmp_path)
-    assert "Iterator[peerstore.answers.Session]" in said
+    assert "Iterator[peerstore.answers.sessions.Session]" in said
 
 
 def test_postgresql_is_asked_for_by_name(installed: Path, tmp_path: Path) -> None:
