@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from peerstore.canonical import Json
+from peerstore.canonical import Json, loads
 from peerstore.ditto_fields import MEMBERS, Fields, end_names, end_of, folded, read_end, swapped_ends
-from peerstore.model import Element
+from peerstore.model import Element, PresenceGraph
 from peerstore.peer_keys import ANONYMOUS, bytes_of_key
 
 Shape = Literal["raw-v3", "js-5"]
@@ -43,6 +43,14 @@ def render(
     if own:
         graph["connections"] = by_id(own)
     return {**graph, **graph_document.get("extra", {})}
+
+
+def render_graph(graph: PresenceGraph, shape: Shape = "raw-v3") -> dict[str, Any]:
+    """A graph in canonical form as the JSON of a Ditto SDK."""
+    documents: dict[Element, Any] = {element: loads(text) for element, text in graph.elements.items()}
+    peers = {element.key: document for element, document in documents.items() if element.kind == "peer"}
+    links = [(element, document) for element, document in documents.items() if element.kind == "connection"]
+    return render(graph.local_peer, documents[Element("graph")], peers, links, shape)
 
 
 def copies_of(element: Element, document: Mapping[str, Json]) -> list[tuple[str, Mapping[str, Json]]]:

@@ -33,7 +33,7 @@ from peerstore.ditto_fields import folded
 from peerstore.errors import InputError, InvalidObservation, InvalidTime
 from peerstore.model import Observation
 from peerstore.peer_keys import json_kind, kind_of
-from peerstore.times import EARLIEST, LATEST, MICROSECOND, micros, parse_iso
+from peerstore.times import EARLIEST, LATEST, MICROSECOND, iso, micros, parse_iso
 
 MAX_LINE = 16 * 2**20
 """The most bytes that the JSON text of one observation may have."""
@@ -81,7 +81,8 @@ class ObservationReader:
     ``observer`` (a key in any spelling) and ``max_silence`` (microseconds or a timedelta) stand in where an observation
     names none. ``stamp`` (microseconds since the epoch; it may be set anew before each call) is the time of a bare
     presence graph without an envelope; where it is None, such a graph is refused. ``keep_recorded_at``: an observation
-    keeps the ``recordedAt`` that it has. Not for several threads at once.
+    keeps the ``recordedAt`` that it has, if that is no later than ``latest_recorded_at``. Not for several threads at
+    once.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class ObservationReader:
         self.max_silence = None if max_silence is None else _default_silence(max_silence)
         self.stamp = stamp
         self.keep_recorded_at = False
+        self.latest_recorded_at = LATEST
         self._graphs = GraphReader()
 
     def read(self, content: bytes | bytearray | memoryview | str | Mapping[str, Any]) -> Observation:
@@ -186,7 +188,10 @@ class ObservationReader:
         found = self._with_graph(
             graph, observer, observed_at, sequence, self.max_silence if max_silence is None else max_silence
         )
-        return found._replace(recorded_at=recorded_at) if self.keep_recorded_at else found
+        if recorded_at is None or not self.keep_recorded_at:
+            return found
+        check_recorded_at(recorded_at, self.latest_recorded_at)
+        return found._replace(recorded_at=recorded_at)
 
     def _with_graph(
         self, graph: Any, observer: str | None, observed_at: int, sequence: int, max_silence: int | None
@@ -197,6 +202,16 @@ class ObservationReader:
         if observer is None:
             raise InvalidObservation('an observation whose graph is null has no "observer"; its key was expected')
         return Observation(observer, observed_at, sequence, None, max_silence)
+
+
+def check_recorded_at(recorded_at: int, latest: int) -> None:
+    """:class:`~peerstore.errors.InvalidObservation` for a time of recording that has not come yet: the store's clock
+    would have to go on from there."""
+    if recorded_at > latest:
+        raise InvalidObservation(
+            f"it says that it was recorded at {iso(recorded_at)}, which has not come yet by this store's clock: correct"
+            " the clock, or record without the times of recording"
+        )
 
 
 def _encoded(content: str) -> bytes:

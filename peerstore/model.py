@@ -59,6 +59,26 @@ class Observation(NamedTuple):
     recorded_at: int | None = None
 
 
+def envelope_head(
+    observer: str, observed_at: int, sequence: int, max_silence: int | None, recorded_at: int | None = None
+) -> dict[str, Any]:
+    """All of an observation's envelope but its graph, as ``peerstore record`` takes it (:mod:`peerstore.envelope`);
+    times and the silence in microseconds.
+
+    >>> envelope_head("till", 0, 1, 45_500_000)
+    {'observedAt': '1970-01-01T00:00:00.000000Z', 'observer': 'till', 'sequence': 1, 'maxSilenceSeconds': 45.5}
+    """
+    head: dict[str, Any] = {"observedAt": iso(observed_at), "observer": observer}
+    if sequence:
+        head["sequence"] = sequence
+    if max_silence is not None:
+        seconds, rest = divmod(max_silence, 1_000_000)
+        head["maxSilenceSeconds"] = max_silence / 1_000_000 if rest else seconds
+    if recorded_at is not None:
+        head["recordedAt"] = iso(recorded_at)
+    return head
+
+
 @dataclass(slots=True)
 class Recorded:
     """What became of one recorded observation.

@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peerstore import ditto_peers
-from peerstore.canonical import loads
-from peerstore.ditto import GraphReader, canonical_peer_key, read_graph, render
-from peerstore.ditto_render import Shape
+from peerstore.ditto import GraphReader, canonical_peer_key, read_graph
+from peerstore.ditto_render import Shape, render_graph
 from peerstore.errors import InputError, InvalidGraph
-from peerstore.model import Element, PresenceGraph
+from peerstore.model import Element
 from tests import strategies as ditto
 
 CAPTURES = Path(__file__).parents[2] / "shared" / "data" / "ditto-captures"
@@ -27,11 +26,7 @@ KEY = bytes.fromhex("0287028243") + b"\x02" + bytes(range(32))
 PK = ditto.pk(KEY)
 
 
-def rendered(graph: PresenceGraph, shape: Shape) -> dict[str, Any]:
-    documents = {element: loads(text) for element, text in graph.elements.items()}
-    peers = {element.key: document for element, document in documents.items() if element.kind == "peer"}
-    connections = [(element, document) for element, document in documents.items() if element.kind == "connection"]
-    return render(graph.local_peer, documents[Element("graph")], peers, connections, shape)
+rendered = render_graph
 
 
 def peer_document(peer: dict[str, Any], observer: str = "o") -> tuple[str, Any]:

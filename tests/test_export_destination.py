@@ -83,6 +83,17 @@ def test_what_stands_beside_is_not_overwritten_unasked_either(database: Path) ->
     assert json.loads((folder / "x.db.metadata.json").read_text())["databases"]
 
 
+def test_a_folder_of_others_is_never_replaced(database: Path) -> None:
+    folder = database.parent / "x.csv"
+    assert run("--db", str(database), "export", str(folder)).exit_code == 0
+    assert run("--db", str(database), "export", str(folder), "--force").exit_code == 0
+    (folder / "notes.txt").write_text("mine")
+    assert "files of others" in run("--db", str(database), "export", str(folder), "--force").stderr
+    (folder / "notes.txt").unlink()
+    (folder / "manifest.json").write_text('{"name": "an app of mine"}')
+    assert "no export" in run("--db", str(database), "export", str(folder), "--force").stderr
+
+
 def test_a_link_is_replaced_and_not_what_it_leads_to(database: Path) -> None:
     folder = database.parent
     (folder / "target").write_text("precious")

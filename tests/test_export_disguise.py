@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import peerstore
 from peerstore.exporting.disguise import Disguise
-from tests.strategies import graphs
+from tests.strategies import graphs, pk
 from tests.test_export_ndjson import at, mesh
 
 KEY = bytes(range(32))
@@ -21,20 +21,65 @@ KEY = bytes(range(32))
 def test_what_is_redacted_is_gone_from_every_answer(tmp_path: Path) -> None:
     with peerstore.open(":memory:") as store:
         for second, owner in enumerate(("ann", "ben", "ann")):
-            store.record(mesh("a", peerMetadata={"owner": {"name": owner}, "role": "till"}), at(second))
-        store.export(tmp_path / "x.ndjson", redact=["/peer_metadata/owner", "/not/there", "/device_name/x"])
+            store.record(
+                mesh("a", peerMetadata={"owner": {"name": owner}, "role": "till", "list": [1, {"x": owner}]}),
+                at(second),
+            )
+        store.export(
+            tmp_path / "x.ndjson", redact=["/peer_metadata/owner", "/peer_metadata/list/1/x", "/device_name/x"]
+        )
         content = (tmp_path / "x.ndjson").read_bytes()
         assert b"ann" not in content
         assert b"ben" not in content
         assert b'"role":"till"' in content
-        assert json.loads((tmp_path / "x.ndjson.manifest.json").read_text())["redacted"] == [
-            "/device_name/x", "/not/there", "/peer_metadata/owner"
-        ]  # fmt: skip
+        told = json.loads((tmp_path / "x.ndjson.manifest.json").read_text())["redacted"]
+        assert told == {"/device_name/x": 0, "/peer_metadata/list/1/x": 2, "/peer_metadata/owner": 2}
         with peerstore.open(":memory:") as again:
             again.record_many(content.splitlines())
             assert [change.path for change in again.metadata_changes("till")] == []
-        with pytest.raises(peerstore.InputError, match="empty"):
-            store.export(tmp_path / "y.ndjson", redact=[""])
+        wrong = {"": "empty", "/peerMetadata/owner": "did you mean /peer_metadata", "/what": "they begin with"}
+        for path, said in wrong.items():
+            with pytest.raises(peerstore.InputError, match=said):
+                store.export(tmp_path / "y.ndjson", redact=[path])
+
+
+def test_a_name_that_is_redacted_is_in_no_handle_either(tmp_path: Path) -> None:
+    with peerstore.open(":memory:") as store:
+        store.record(
+            {"remotePeers": [{"deviceName": "secret"}, {"deviceName": "secret", "os": "Linux"}]}, at(0), observer="o"
+        )
+        store.export(tmp_path / "x.csv", redact=["/device_name"])
+        assert not any(b"secret" in each.read_bytes() for each in (tmp_path / "x.csv").iterdir())
+        assert store.export(tmp_path / "y.csv", peers=["anonymous:o:secret:2"]).counts["peers"] == 2  # and the observer
+
+
+def test_keys_in_metadata_get_their_pseudonyms_in_any_spelling(tmp_path: Path) -> None:
+    key = bytes.fromhex("0287028243") + bytes(range(33))
+    text = pk(key)
+    told = {
+        text: 1,
+        "url": f"ditto://{text}/x",
+        "hex": key.hex(),
+        "bytes": list(key),
+        "own": "kitchen",
+        "other": "chicken",
+    }
+    with peerstore.open(":memory:") as store:
+        store.record(mesh("kitchen", peerMetadata=told), at(0))
+        store.export(tmp_path / "x.ndjson", pseudonym_key=KEY)
+        metadata = json.loads((tmp_path / "x.ndjson").read_text())["graph"]["localPeer"]["peerMetadata"]
+        pseudonym = metadata["hex"]
+        assert pseudonym.startswith("peer-")
+        assert metadata == {
+            pseudonym: 1,
+            "url": f"ditto://{pseudonym}/x",
+            "hex": pseudonym,
+            "bytes": pseudonym,
+            "own": metadata["own"],
+            "other": "chicken",
+        }
+        assert metadata["own"].startswith("peer-")
+        assert metadata["own"] != pseudonym
 
 
 def test_pseudonyms_are_stable_within_a_key_and_tell_nothing(tmp_path: Path) -> None:

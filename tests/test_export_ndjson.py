@@ -221,6 +221,20 @@ def test_times_of_recording_are_kept_on_request(store_url: str, tmp_path: Path) 
             assert copied.verify().ok
 
 
+def test_a_time_of_recording_that_has_not_come_is_refused() -> None:
+    line = {"observedAt": "2026-01-01T00:00:00Z", "recordedAt": "9999-12-31T23:59:59Z", "graph": mesh("a")}
+    with peerstore.open(":memory:", clock=lambda: NOON) as store, peerstore.open(":memory:") as other:
+        path = str(Path(str(store._database.path)).with_name("x.ndjson"))
+        Path(path).write_text(json.dumps(line) + "\n")
+        result = run("--db", str(store._database.path), "record", path, "--recorded-at")
+        assert result.exit_code == 1
+        assert "has not come yet" in result.stderr
+        assert store.status().observations == 0
+        other.record(mesh("a"), at(0))
+        with pytest.raises(peerstore.InvalidObservation, match="has not come yet"), store.snapshot():
+            store.record_from(other, keep_recorded_at=True)
+
+
 def test_the_clock_goes_on_from_the_latest_time_that_was_kept() -> None:
     clocks = (lambda: NOON, lambda: at(-60))
     with peerstore.open(":memory:", clock=clocks[0]) as store, peerstore.open(":memory:", clock=clocks[1]) as behind:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peerstore.times import iso
+from peerstore.model import envelope_head
+from peerstore.times import MICROSECOND, micros
 
 
 @dataclass(slots=True)
@@ -40,10 +41,5 @@ class ObservedGraph:
         return f'{head[:-1]},"graph":{self.text or "null"}}}'
 
     def _head(self) -> dict[str, Any]:
-        head: dict[str, Any] = {"observedAt": iso(self.observed_at), "observer": self.observer}
-        if self.sequence:
-            head["sequence"] = self.sequence
-        if self.max_silence is not None:
-            seconds = self.max_silence.total_seconds()
-            head["maxSilenceSeconds"] = int(seconds) if seconds.is_integer() else seconds
-        return head
+        silence = None if self.max_silence is None else self.max_silence // MICROSECOND
+        return envelope_head(self.observer, micros(self.observed_at), self.sequence, silence)

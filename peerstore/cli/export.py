@@ -124,6 +124,9 @@ def export(
             with path.open("rb") as content:
                 shutil.copyfileobj(content, sys.stdout.buffer)
             return
+    for path, documents in found.manifest["redacted"].items():
+        if not documents:
+            click.echo(f"nothing was at {safe(path)}: nothing was redacted there", err=True)
     if as_json:
         print_document(found.to_dict())
     else:

@@ -7,6 +7,7 @@ before that leaves nothing under the final name; only whoever exports can read i
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -37,7 +38,7 @@ def destination(path: Path, *, folder: bool, force: bool = False) -> Iterator[Pa
     """
     check_free(path, folder=folder, force=force)
     try:
-        work = Path(tempfile.mkdtemp(prefix=f".{path.name[:60]}.", suffix=".partial", dir=path.parent))
+        work = Path(tempfile.mkdtemp(prefix=f".{_beginning(path.name)}.", suffix=".partial", dir=path.parent))
     except OSError as error:
         raise DestinationError(f"{path} cannot be written: {error.strerror}") from error
     try:
@@ -57,6 +58,10 @@ def destination(path: Path, *, folder: bool, force: bool = False) -> Iterator[Pa
         shutil.rmtree(work, ignore_errors=True)
 
 
+def _beginning(name: str) -> str:
+    return name.encode(errors="surrogateescape")[:60].decode(errors="ignore")
+
+
 def check_free(path: Path, *, folder: bool, force: bool) -> None:
     """:class:`~peerstore.errors.DestinationError` if nothing may be put at a path."""
     if not path.name or path.name in (".", ".."):
@@ -68,12 +73,25 @@ def check_free(path: Path, *, folder: bool, force: bool) -> None:
     if not force:
         raise DestinationError(f"{path} is already there: give another name, or --force to replace it")
     if path.is_dir() and not path.is_symlink():
-        if not folder or not (path / MANIFEST).is_file():
-            raise DestinationError(f"{path} is a folder that is no export: it is not replaced; give another name")
+        if not folder or not _is_export(path):
+            raise DestinationError(
+                f"{path} is a folder that is no export, or has files of others: it is not replaced; give another name"
+            )
     elif folder:
         raise DestinationError(f"{path} is a file, and this format is a folder: give another name")
     elif not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink():
         raise DestinationError(f"{path} is no regular file: it is not replaced; give another name")
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder has a manifest of ours, and nothing that this does not name."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        named = {each["name"] for each in manifest["files"]} if "content_digest" in manifest else set()
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    there = {each.relative_to(folder).as_posix() for each in folder.rglob("*") if not each.is_dir()}
+    return MANIFEST in there and there - {MANIFEST} <= named
 
 
 def check_apart(path: Path, database: Path | None) -> None:

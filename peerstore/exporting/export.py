@@ -17,8 +17,10 @@ from peerstore.exporting.disguise import Disguise
 from peerstore.exporting.formats import FORMATS, format_of, writer
 from peerstore.exporting.manifest import Exported, created_at, files_of
 from peerstore.exporting.source import Options, Selection, Source
+from peerstore.states import DAY
 from peerstore.store.copying import Copying
 from peerstore.store.reading import Answers
+from peerstore.times import LATEST
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ def export(store: Answers, request: Request, progress: Callable[[int], None]) ->
     for place in (path, *_beside(path, name)) if not folder else (path,):  # before any work
         check_apart(place, store._database.path)
         check_free(place, folder=folder, force=request.force)
+    disguise.know([*store.peer_keys(), *store.observer_keys()] if request.pseudonym_key is not None else ())
     with _disguised(store, disguise, request.selection.observer) as snapshot:
         source = Source(snapshot, request.selection.disguised(disguise), request.options, progress)
         with destination(path, folder=folder, force=request.force) as whole:
             counts = write(source, whole)
-            manifest = _manifest(name, request, source, counts, whole)
+            manifest = _manifest(name, request, disguise, source, counts, whole)
             if folder:
                 _write_json(manifest_of(whole, folder=True), manifest)
         if not folder:
@@ -58,14 +61,16 @@ def export(store: Answers, request: Request, progress: Callable[[int], None]) ->
     return Exported(path, name, counts, str(manifest["content_digest"]), manifest)
 
 
-def _manifest(name: str, request: Request, source: Source, counts: dict[str, int], whole: Path) -> dict[str, Any]:
+def _manifest(
+    name: str, request: Request, disguise: Disguise, source: Source, counts: dict[str, int], whole: Path
+) -> dict[str, Any]:
     return {
         "format": name,
         "created_at": created_at(),
         "created_by": f"peerstore {version('peerstore')}",
         "selection": source.selection.to_dict(),
         "only_some_peers": len(request.peers) or None,
-        "redacted": sorted(request.redact),
+        "redacted": disguise.redacted,
         "pseudonymised": request.pseudonym_key is not None,
         "counts": counts,
         "content_digest": source.content_digest(),
@@ -92,6 +97,10 @@ def _disguised(store: Answers, disguise: Disguise, observer: str | None) -> Iter
 
 class _Copy(Copying, Answers):
     """A store that is made to be exported."""
+
+    def _latest_recorded_at(self) -> int:
+        """Whatever the store says."""
+        return LATEST - DAY
 
     def close(self) -> None:
         """Give back every connection."""

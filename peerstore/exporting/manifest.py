@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from peerstore.errors import QuestionError
 from peerstore.times import iso
 
 
@@ -59,4 +60,9 @@ def created_at() -> str:
     """Now; or the time that ``SOURCE_DATE_EPOCH`` names, by which builds are made reproducible
     (https://reproducible-builds.org/specs/source-date-epoch/)."""
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return iso(datetime.fromtimestamp(int(given), UTC) if given.isdigit() else datetime.now(UTC))
+    try:
+        return iso(datetime.fromtimestamp(int(given), UTC) if given else datetime.now(UTC))
+    except (ValueError, OverflowError, OSError):
+        raise QuestionError(
+            f"SOURCE_DATE_EPOCH is {given!r:.40}: whole seconds since 1970 were expected; unset it, or correct it"
+        ) from None

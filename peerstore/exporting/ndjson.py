@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from peerstore.exporting.source import Source
+from peerstore.model import envelope_head
 from peerstore.rendering import Rendering
 from peerstore.replay import Replayed
-from peerstore.times import instant, iso
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdFile
@@ -42,14 +42,8 @@ def write(source: Source, path: Path) -> dict[str, int]:
 
 def _line(rendering: Rendering, each: Replayed, recorded_at: bool) -> bytes:
     logged = each.logged
-    said: dict[str, object] = {"observedAt": iso(instant(logged.observed_at)), "observer": each.observer}
-    if logged.sequence:
-        said["sequence"] = logged.sequence
-    if logged.max_silence is not None:
-        whole, rest = divmod(logged.max_silence, 1_000_000)
-        said["maxSilenceSeconds"] = whole if not rest else logged.max_silence / 1_000_000
-    if recorded_at:
-        said["recordedAt"] = iso(instant(logged.recorded_at))
+    kept = logged.recorded_at if recorded_at else None
+    said = envelope_head(each.observer, logged.observed_at, logged.sequence, logged.max_silence, kept)
     head = json.dumps(said, separators=(",", ":"))[:-1].encode()
     return b"".join((head, b',"graph":', rendering.text(each), b"}\n"))
 

@@ -16,6 +16,7 @@ from peerstore.answers.inventory import KnownPeer, LoggedObservation, ObserverSu
 from peerstore.answers.sessions import ConnectionSession, Session
 from peerstore.content import ContentDigest
 from peerstore.dictionary import Dictionary
+from peerstore.ditto import canonical_peer_key
 from peerstore.errors import QuestionError
 from peerstore.exporting.disguise import Disguise
 from peerstore.model import Connection
@@ -41,6 +42,8 @@ class Selection:
     max_silence: timedelta | float | None = None
 
     def __post_init__(self) -> None:
+        if self.observer is not None:
+            object.__setattr__(self, "observer", canonical_peer_key(self.observer))
         if self.at is not None and (self.since is not None or self.until is not None):
             raise QuestionError("ask for a moment or for a window, not for both")
         if self.since is not None and self.until is not None and self.since > self.until:

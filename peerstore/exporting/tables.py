@@ -196,9 +196,14 @@ TABLES = {
             (
                 Column("observer", "text", "Its peer key, or the name it was given.", required=True),
                 Column("first_observed_at", "time", "Its first observation, on its own clock.", required=True),
-                Column("last_observed_at", "time", "Its last observation, on its own clock.", required=True),
+                Column(
+                    "last_observed_at",
+                    "time",
+                    "Its last observation in the whole history, on its own clock.",
+                    required=True,
+                ),
                 Column("last_recorded_at", "time", "When something of it was last recorded, if that was asked for."),
-                Column("observations", "integer", "How many observations it made.", required=True),
+                Column("observations", "integer", "How many observations it made in the whole history.", required=True),
                 Column("watching", "boolean", "Whether it was watching at the end.", required=True),
             ),
             ("observer",),

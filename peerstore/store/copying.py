@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from peerstore.batches import Given, conflict
-from peerstore.canonical import loads
-from peerstore.ditto_peers import GRAPH
-from peerstore.ditto_render import render
-from peerstore.model import Observation, Recorded, Summary
+from peerstore.ditto_render import render_graph
+from peerstore.envelope import check_recorded_at
+from peerstore.model import Observation, Recorded, Summary, envelope_head
 from peerstore.recording import Refused
 from peerstore.replay import observation, replayed
 from peerstore.store.inventory import Inventory
 from peerstore.store.recording import Recording
-from peerstore.times import instant, iso, micros
+from peerstore.times import EARLIEST, micros
 
 _MOST = 1_000
 _MOST_ELEMENTS = 50_000
@@ -40,7 +38,8 @@ class Copying(Recording):
         observers or of one. What is here already is a duplicate, so that a copy that was broken off can be repeated.
         ``keep_recorded_at``: each keeps the time at which the other store recorded it, so that answers as known then
         are the other store's. ``change`` gives the observation to record in place of each. ``progress`` is told how
-        many observations each batch had.
+        many observations each batch had. :class:`~peerstore.errors.InvalidObservation` for a time of recording, to be
+        kept, that has not come yet.
         """
         window = (None if since is None else micros(since), None if until is None else micros(until))
         summary = Summary()
@@ -52,6 +51,7 @@ class Copying(Recording):
             for batch in _batched(found):
                 changed = batch if change is None else [change(each) for each in batch]
                 kept = changed if keep_recorded_at else [each._replace(recorded_at=None) for each in changed]
+                check_recorded_at(max(each.recorded_at or EARLIEST for each in kept), self._latest_recorded_at())
                 self._copy(kept, summary)
                 if progress is not None:
                     progress(len(batch))
@@ -84,15 +84,5 @@ def _batched(observations: Iterable[Observation]) -> Iterator[list[Observation]]
 
 def _given(each: Observation) -> Given:
     """An observation as a line would give it: what is kept if it is a conflict."""
-    value: dict[str, Any] = {"observedAt": iso(instant(each.observed_at)), "observer": each.observer}
-    if each.sequence:
-        value["sequence"] = each.sequence
-    if each.max_silence is not None:
-        value["maxSilenceSeconds"] = each.max_silence / 1_000_000
-    value["graph"] = None
-    if each.graph is not None:
-        documents: dict[Any, Any] = {element: loads(text) for element, text in each.graph.elements.items()}
-        peers = {element.key: document for element, document in documents.items() if element.kind == "peer"}
-        links = [(element, document) for element, document in documents.items() if element.kind == "connection"]
-        value["graph"] = render(each.graph.local_peer, documents[GRAPH], peers, links)
-    return Given("copy", 0, value)
+    head = envelope_head(each.observer, each.observed_at, each.sequence, each.max_silence)
+    return Given("copy", 0, {**head, "graph": None if each.graph is None else render_graph(each.graph)})

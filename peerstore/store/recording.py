@@ -19,8 +19,9 @@ from peerstore.errors import InputError
 from peerstore.model import Recorded, Summary
 from peerstore.ndjson import Line
 from peerstore.recording import Recorder, Refused
+from peerstore.states import DAY
 from peerstore.store.asking import Asking
-from peerstore.times import duration_micros, iso, micros
+from peerstore.times import LATEST, duration_micros, iso, micros
 
 
 class Recording(Asking):
@@ -115,11 +116,16 @@ class Recording(Asking):
             self._reader.max_silence = duration_micros(max_silence)
             self._reader.stamp = None if stamp is None else micros(stamp)
             self._reader.keep_recorded_at = keep_recorded_at
+            self._reader.latest_recorded_at = self._latest_recorded_at()
             try:
                 yield
             finally:
                 self._reader.observer = self._reader.max_silence = self._reader.stamp = None
                 self._reader.keep_recorded_at = False
+
+    def _latest_recorded_at(self) -> int:
+        """The latest time of recording that is kept: clocks may differ by a day."""
+        return min(micros(self._clock()) + DAY, LATEST)
 
     def _read(self, given: Iterable[Given]) -> Batch:
         with self._reading:
