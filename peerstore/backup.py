@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from pathlib import Path
@@ -13,11 +12,9 @@ from sqlalchemy.engine import URL
 from peerstore.answers.backup import Backup
 from peerstore.database import Database, redacted, without_secrets
 from peerstore.errors import DatabaseError, DestinationError, QuestionError
-from peerstore.exporting.destination import check_apart, destination
+from peerstore.exporting.destination import check_apart, check_no_log, destination
 from peerstore.tables import observation_log
 from peerstore.verification import verify
-
-_TAKEN_FOR_PART = ("-wal", "-journal")
 
 
 def back_up(database: Database, place: Path, force: bool = False, full: bool = True) -> Backup:
@@ -38,13 +35,7 @@ def _check(database: Path, place: Path) -> None:
     check_apart(place, database)
     if place.is_dir():
         raise DestinationError(f"{place} is a folder: name a file in it")
-    for ending in _TAKEN_FOR_PART:
-        beside = Path(f"{place}{ending}")
-        if os.path.lexists(beside):
-            raise DestinationError(
-                f"{beside} is there, which SQLite would take for a part of the backup: some program has"
-                f" {place} open, or left it behind; choose another name"
-            )
+    check_no_log(place)
 
 
 def _verified(written: Path, original: Path, full: bool) -> int:

@@ -149,7 +149,7 @@ def refusals(folder: Path) -> Iterator[tuple[Path, str]]:
     yield folder / "folder" / ".." / "mesh.db", "mesh.db is the database itself"
     yield folder / "mesh.db-wal", "mesh.db-wal is the database itself, or belongs to it"
     yield folder / "same", "same is the database itself"
-    yield folder / "in-use", "in-use-wal is there, which SQLite would take for a part of the backup"
+    yield folder / "in-use", "in-use-wal is there, which SQLite would take for a part of the new file"
 
 
 def test_bad_destinations(database: Path, tmp_path: Path) -> None:

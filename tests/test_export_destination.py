@@ -94,6 +94,20 @@ def test_a_folder_of_others_is_never_replaced(database: Path) -> None:
     assert "no export" in run("--db", str(database), "export", str(folder), "--force").stderr
 
 
+def test_a_log_that_would_be_taken_for_the_file_s_own_is_said(database: Path) -> None:
+    folder = database.parent
+    (folder / "x.db-wal").write_text("of another program")
+    result = run("--db", str(database), "export", str(folder / "x.db"), "--force")
+    assert (result.exit_code, "x.db-wal is there" in result.stderr) == (1, True), result.stderr
+    assert left(folder) == {"x.db-wal"}
+
+
+def test_a_name_that_leaves_no_room_for_its_manifest_s_is_said_before_any_work(database: Path) -> None:
+    result = run("--db", str(database), "export", str(database.parent / f"{'x' * 245}.dot"))
+    assert (result.exit_code, "too long a name" in result.stderr) == (1, True), result.stderr
+    assert left(database.parent) == set()
+
+
 def test_a_link_is_replaced_and_not_what_it_leads_to(database: Path) -> None:
     folder = database.parent
     (folder / "target").write_text("precious")

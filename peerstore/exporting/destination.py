@@ -19,6 +19,7 @@ from pathlib import Path
 
 from peerstore.errors import DestinationError, PeerstoreError
 
+_LONGEST_NAME = 255  # of the file systems in use
 _OF_A_DATABASE = ("", "-wal", "-shm", "-journal")
 MANIFEST = "manifest.json"
 """The manifest within a folder; beside a file it is the file's name and a dot before this."""
@@ -66,6 +67,8 @@ def check_free(path: Path, *, folder: bool, force: bool) -> None:
     """:class:`~peerstore.errors.DestinationError` if nothing may be put at a path."""
     if not path.name or path.name in (".", ".."):
         raise DestinationError(f"{str(path)!r} names no file or folder to write")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise DestinationError(f"{path.name[:40]}... is too long a name: at most {_LONGEST_NAME} bytes are written")
     if not path.absolute().parent.is_dir():
         raise DestinationError(f"there is no folder {path.absolute().parent} to write {path.name} into")
     if not os.path.lexists(path):
@@ -100,6 +103,18 @@ def check_apart(path: Path, database: Path | None) -> None:
         own = Path(f"{database}{ending}")
         if own.absolute() == path.absolute() or _is_same_file(own, path):
             raise DestinationError(f"{path} is the database itself, or belongs to it: choose another name")
+
+
+def check_no_log(path: Path) -> None:
+    """:class:`~peerstore.errors.DestinationError` if an SQLite file at this path would be read together with a log that
+    is there."""
+    for ending in ("-wal", "-journal"):
+        beside = Path(f"{path}{ending}")
+        if os.path.lexists(beside):
+            raise DestinationError(
+                f"{beside} is there, which SQLite would take for a part of the new file: some program has"
+                f" {path} open, or left it behind; choose another name"
+            )
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peerstore.database import Database
-from peerstore.exporting.destination import check_apart, check_free, destination, manifest_of
+from peerstore.exporting.destination import check_apart, check_free, check_no_log, destination, manifest_of
 from peerstore.exporting.disguise import Disguise
 from peerstore.exporting.formats import FORMATS, format_of, writer
 from peerstore.exporting.manifest import Exported, created_at, files_of
@@ -46,6 +46,8 @@ def export(store: Answers, request: Request, progress: Callable[[int], None]) ->
     for place in (path, *_beside(path, name)) if not folder else (path,):  # before any work
         check_apart(place, store._database.path)
         check_free(place, folder=folder, force=request.force)
+    if name == "sqlite":
+        check_no_log(path)
     disguise.know([*store.peer_keys(), *store.observer_keys()] if request.pseudonym_key is not None else ())
     with _disguised(store, disguise, request.selection.observer) as snapshot:
         source = Source(snapshot, request.selection.disguised(disguise), request.options, progress)
