@@ -9,6 +9,7 @@ import pytest
 
 import peerstore
 from peerstore.exporting.source import Selection, Source
+from tests.conftest import drop_url, fresh_url
 from tests.test_export_parquet import assert_read_back
 from tests.test_export_sqlite import assert_same, assert_sound, exported
 
@@ -22,13 +23,15 @@ NAMES = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_a_real_history_is_read_back(shared: Path, store_url: str, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("engine", "name"), CASES)
+def test_a_real_history_is_read_back(shared: Path, tmp_path: Path, engine: str, name: str) -> None:
     data = gzip.decompress((shared / f"{name}.ndjson.gz").read_bytes())
-    with peerstore.open(store_url) as store:
+    url = fresh_url(engine)
+    with peerstore.open(url) as store:
         store.record_many(data.splitlines(keepends=True))
         counts = exported(store, tmp_path / "x.db")
         assert_sound(tmp_path / "x.db")
         assert_same(tmp_path / "x.db", store, Selection(), counts)
         with store.snapshot() as snapshot:
             assert_read_back(Source(snapshot), ["duckdb"])
+    drop_url(url)
