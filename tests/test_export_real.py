@@ -13,13 +13,14 @@ from tests.conftest import drop_url, fresh_url
 from tests.test_export_parquet import assert_read_back
 from tests.test_export_sqlite import assert_same, assert_sound, exported
 
-NAMES = (
-    "nycmesh/snapshots",
-    "freifunk/snapshots",
-    "tor-sample/snapshots",
-    "workplace/collector",
-    "workplace/observers",
-)
+CASES = [
+    ("postgresql", "nycmesh/snapshots"),
+    ("sqlite", "nycmesh/snapshots"),
+    ("sqlite", "freifunk/snapshots"),
+    ("sqlite", "tor-sample/snapshots"),
+    ("sqlite", "workplace/collector"),
+    ("sqlite", "workplace/observers"),
+]
 
 
 @pytest.mark.slow
