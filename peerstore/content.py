@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 
 from sqlalchemy.engine import Connection
 
@@ -29,7 +28,7 @@ def _hash(content: bytes) -> int:
 
 
 class ContentDigest:
-    """A digest in the making: observations pass through :meth:`passing`."""
+    """A digest in the making: each observation is added by :meth:`add`."""
 
     def __init__(self, connection: Connection, dictionary: Dictionary) -> None:
         self._connection = connection
@@ -37,13 +36,6 @@ class ContentDigest:
         self._parts: dict[tuple[int, int], int] = {}
         self._graphs: dict[str, tuple[int, dict[int, int]]] = {}
         self._sum = 0
-        self.observations = 0
-
-    def passing(self, observations: Iterator[Replayed]) -> Iterator[Replayed]:
-        """The observations, each counted before it is given on."""
-        for each in observations:
-            self.add(each)
-            yield each
 
     def add(self, each: Replayed) -> None:
         """Count an observation; those of one observer come in order, as a replay gives them."""
@@ -57,7 +49,6 @@ class ContentDigest:
             None if logged.stopped else f"{graph:064x}",
         ]
         self._sum = (self._sum + _hash(json.dumps(said).encode())) % _WHOLE
-        self.observations += 1
 
     def _graph(self, each: Replayed) -> int:
         """The sum of a graph's elements: of the one before it, and what changed since."""
@@ -87,7 +78,7 @@ class ContentDigest:
         return found
 
     def text(self) -> str:
-        """The digest of all that passed.
+        """The digest of all that was added.
 
         It begins with the name of the rule, so that another rule is never taken for this one.
         """
