@@ -21,7 +21,9 @@ can be recorded, in [input.md](input.md).
 
 * **The database** is named by `--db`, before or after the command; else by the environment variable `PEERSTORE_DB`;
   else it is `peerstore.db` in the current folder. It is a path or a SQLAlchemy URL
-  (`postgresql+psycopg://user@host/name`). Only `record`, `upgrade` and `demo` make one.
+  (`postgresql+psycopg://user@host/name`). Only `record`, `upgrade` and `demo` make one. A text without `://` is a path,
+  unless it looks like a URL written wrongly (`postgresql:/...`, `user:password@...`, `?name=value`, `password=...`),
+  which is refused and not repeated; a path of that form is given with `./` before it.
 * **Data goes to standard output**, everything else to standard error. A table is for people: it fits the screen, and
   leaves columns out or cuts cells (`…`) where it must. `--json` (one document), `--ndjson` (a line of JSON a row) and
   `--csv` are for programs, and leave out nothing.
@@ -29,7 +31,7 @@ can be recorded, in [input.md](input.md).
   are shown by their codes. JSON is written in ASCII. A CSV cell that a spreadsheet would take for a formula begins with
   an apostrophe.
 * **Exit codes**: 0 done; 1 the answer is no, or something was refused; 2 wrong usage; 3 the database cannot be used;
-  130 interrupted; 141 whoever read the output has gone away.
+  130 interrupted; 129 and 143 ended by SIGHUP or SIGTERM; 141 whoever read the output has gone away.
 """
 
 

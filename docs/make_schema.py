@@ -79,7 +79,7 @@ def constraint_lines(table: sa.Table) -> Iterator[str]:
         elif isinstance(constraint, sa.CheckConstraint):
             yield f"- check: `{constraint.sqltext}`"
     for index in sorted(table.indexes, key=lambda each: str(each.name)):
-        where = index.dialect_options["postgresql"]["where"]
+        where = index.dialect_options["sqlite"]["where"]
         partial = "" if where is None else f", where `{where}`"
         yield f"- index `{index.name}`: {names(index.columns)}{partial}"
 

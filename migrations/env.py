@@ -20,6 +20,7 @@ def run(connection: Connection) -> None:
         transactional_ddl=True,
         render_as_batch=True,
         compare_type=True,
+        on_version_apply=context.config.attributes.get("applied"),
         include_name=lambda name, kind, _parents: kind != "table" or name in metadata.tables,
     )
     with context.begin_transaction():

@@ -31,8 +31,10 @@ from peerstore.answers.fleet import (
     Rollout,
     Values,
 )
+from peerstore.answers.forgetting import Erased
+from peerstore.answers.health import DayGrowth, Growth, ObserverHealth, RefusedCount, Status
 from peerstore.answers.identities import NameCollision, NewKey, SharedName
-from peerstore.answers.inventory import KnownPeer, LoggedObservation, ObserverSummary, Reject
+from peerstore.answers.inventory import KeptHistory, KnownPeer, LoggedObservation, ObserverSummary, Reject
 from peerstore.answers.links import (
     Contact,
     Degree,
@@ -43,6 +45,8 @@ from peerstore.answers.links import (
     TransportShare,
 )
 from peerstore.answers.online import Seen, Stretch, Uptime
+from peerstore.answers.removals import Removal
+from peerstore.answers.repair import Lost, Repaired
 from peerstore.answers.replaying import ObservedGraph
 from peerstore.answers.sessions import ConnectionSession, Session
 from peerstore.answers.shape import (
@@ -71,6 +75,7 @@ from peerstore.answers.why import (
 )
 from peerstore.canonical import ABSENT
 from peerstore.errors import (
+    BeforeHorizon,
     DatabaseBusy,
     DatabaseError,
     DatabaseMissing,
@@ -86,12 +91,14 @@ from peerstore.errors import (
     UnknownPeer,
 )
 from peerstore.model import Connection, ObserverState, Peer, Recorded, Summary
+from peerstore.upgrade_steps import UpgradeStep
 
 if TYPE_CHECKING:
     from peerstore.exporting.manifest import Exported
-    from peerstore.inventory import Status
     from peerstore.presence import Presence
-    from peerstore.store import PeerStore, open, upgrade  # noqa: A004 - the name of the contract
+    from peerstore.rescue.repair import repair
+    from peerstore.schema import Upgraded
+    from peerstore.store import PeerStore, open, status, upgrade  # noqa: A004 - the name of the contract
     from peerstore.store.reading import Answers
     from peerstore.verification import Verification
 
@@ -105,6 +112,7 @@ __all__ = [
     "AttributeDifference",
     "Backup",
     "Bearers",
+    "BeforeHorizon",
     "Change",
     "ClockSkew",
     "CloudPresence",
@@ -123,6 +131,7 @@ __all__ = [
     "DatabaseBusy",
     "DatabaseError",
     "DatabaseMissing",
+    "DayGrowth",
     "Degree",
     "DegreeStretch",
     "DestinationError",
@@ -130,12 +139,14 @@ __all__ = [
     "Disagreement",
     "Disagreements",
     "Distances",
+    "Erased",
     "Evidence",
     "Expectation",
     "ExpectedPeer",
     "Exported",
     "Finding",
     "Flapping",
+    "Growth",
     "HeldValue",
     "Incompatibility",
     "InputError",
@@ -145,16 +156,19 @@ __all__ = [
     "Island",
     "IslandChange",
     "Islands",
+    "KeptHistory",
     "KnownPeer",
     "Laggard",
     "ListedConnection",
     "LoggedObservation",
+    "Lost",
     "MeshPath",
     "MissingExtra",
     "NameCollision",
     "NearestChanges",
     "NewKey",
     "ObservedGraph",
+    "ObserverHealth",
     "ObserverState",
     "ObserverSummary",
     "PathStretch",
@@ -167,7 +181,10 @@ __all__ = [
     "QuestionError",
     "Reached",
     "Recorded",
+    "RefusedCount",
     "Reject",
+    "Removal",
+    "Repaired",
     "Rollout",
     "Route",
     "SchemaError",
@@ -182,6 +199,8 @@ __all__ = [
     "TransportMix",
     "TransportShare",
     "UnknownPeer",
+    "UpgradeStep",
+    "Upgraded",
     "Uptime",
     "Values",
     "Verification",
@@ -190,6 +209,8 @@ __all__ = [
     "Witness",
     "__version__",
     "open",
+    "repair",
+    "status",
     "upgrade",
 ]
 
@@ -198,9 +219,11 @@ _WITH_SQLALCHEMY = {
     "Exported": "peerstore.exporting.manifest",
     "PeerStore": "peerstore.store",
     "Presence": "peerstore.presence",
-    "Status": "peerstore.inventory",
+    "Upgraded": "peerstore.schema",
     "Verification": "peerstore.verification",
     "open": "peerstore.store",
+    "repair": "peerstore.rescue.repair",
+    "status": "peerstore.store",
     "upgrade": "peerstore.store",
 }
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from peerstore.answers.backup import Backup
-from peerstore.database import Database, redacted, without_secrets
+from peerstore.database import Database
+from peerstore.database_url import redacted, without_secrets
 from peerstore.errors import DatabaseError, DestinationError, QuestionError
 from peerstore.exporting.destination import check_apart, check_no_log, destination
 from peerstore.tables import observation_log

@@ -17,8 +17,9 @@ from peerstore.times import iso
 Envelope = Mapping[str, Any] | bytes | str
 
 _MOST = 4_000
-_MOST_BYTES = 32_000_000
+_MOST_BYTES = 8_000_000
 _MOST_SECONDS = 0.5
+_MOST_OBSERVATIONS, _MOST_ELEMENTS = 1_000, 50_000
 _PEER_BYTES = 1_000  # roughly what the JSON text of a peer takes
 
 
@@ -63,17 +64,33 @@ def batched(given: Iterable[Given]) -> Iterator[list[Given]]:
         yield waiting
 
 
+def of_moderate_size(observations: Iterable[Observation]) -> Iterator[list[Observation]]:
+    """Observations that are there already, grouped for a transaction each."""
+    batch: list[Observation] = []
+    elements = 0
+    for each in observations:
+        batch.append(each)
+        elements += 0 if each.graph is None else len(each.graph.elements)
+        if len(batch) >= _MOST_OBSERVATIONS or elements >= _MOST_ELEMENTS:
+            yield batch
+            batch, elements = [], 0
+    if batch:
+        yield batch
+
+
 class Batch(NamedTuple):
-    """What is recorded in one transaction: observations, what each was ``given`` as, and what is ``refused``."""
+    """What is recorded in one transaction: observations, what each was ``given`` as, what was ``unreadable``, and all
+    that is ``refused``."""
 
     given: list[Given]
     observations: list[Observation]
+    unreadable: list[Refused]
     refused: list[Refused]
 
     @classmethod
     def read(cls, given: Iterable[Given], read: Callable[[Envelope], Observation]) -> Batch:
         """Read what is given; what cannot be read is refused."""
-        batch = cls([], [], [])
+        batch = cls([], [], [], [])
         for each in given:
             try:
                 if not each.complete:
@@ -81,19 +98,29 @@ class Batch(NamedTuple):
                 observation = read(each.content)
             except InputError as error:
                 refused = Refused("rejected", each.source, each.line, str(error), each.raw(), each.complete)
-                batch.refused.append(refused)
+                batch.unreadable.append(refused)
             else:
                 batch.given.append(each)
                 batch.observations.append(observation)
+        batch.refused.extend(batch.unreadable)
         return batch
 
-    def with_conflicts(self, results: Sequence[Recorded]) -> list[Refused]:
+    def with_results(self, results: Sequence[Recorded]) -> list[Refused]:
         """What is refused, now that the results of recording are known; a transaction that is run again asks again."""
-        self.refused[:] = [refused for refused in self.refused if refused.kind != "conflict"]
+        self.refused[:] = self.unreadable
         for given, observation, result in zip(self.given, self.observations, results, strict=True):
-            if result.status == "conflict":
-                self.refused.append(conflict(given, observation))
+            if (refused := refusal(given, observation, result)) is not None:
+                self.refused.append(refused)
         return self.refused
+
+
+def refusal(given: Given, observation: Observation, result: Recorded) -> Refused | None:
+    """What is kept aside of an observation that was not recorded; ``None`` if it was, or had been."""
+    if result.status == "conflict":
+        return conflict(given, observation)
+    if result.status == "rejected":
+        return Refused("rejected", given.source, given.line, result.reason, given.raw())
+    return None
 
 
 def conflict(given: Given, observation: Observation) -> Refused:

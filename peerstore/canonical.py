@@ -30,11 +30,14 @@ MAX_DEPTH = 64
 MAX_DIGITS = 4300
 """How many digits a number may have in a row."""
 
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 _INTEGER_LIMIT = 10**MAX_DIGITS
 _LARGEST_EXPONENT = 308
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
-_STRING_LITERAL = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STRING_LITERAL = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_WHOLE_STRINGS = re.compile(rb'(?:[^"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[^"]*+', re.DOTALL)
+_PIECE = 64 * 1024
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*", re.DOTALL)
 _INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
 _LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
@@ -234,11 +237,27 @@ def _check_limits(raw: bytes, max_depth: int) -> None:
     long = len(raw) > MAX_DIGITS and _LONG_NUMBER.search(raw) is not None
     if not (deep or long):
         return
-    raw = _STRING_LITERAL.sub(b"", raw)
+    raw = _without_strings(raw)
     if long and _LONG_NUMBER.search(raw) is not None:
         raise InputError(f"this JSON holds a number of more than {MAX_DIGITS} digits, the most that is read")
     if deep and _is_deep(raw.translate(_TO_SQUARE, _NOT_BRACKETS), max_depth):
         raise InputError(f"this JSON is nested more than {max_depth} levels deep, the most that is read")
+
+
+def _without_strings(raw: bytes) -> bytes:
+    """JSON text without its strings. A piece at a time: for each string that it takes out, the pattern needs much more
+    memory than the string, and a line may hold millions of them."""
+    kept = bytearray()
+    start, size = 0, _PIECE
+    while start < len(raw):
+        end = min(start + size, len(raw))
+        whole = _WHOLE_STRINGS.match(raw, start, end)
+        unended = whole.end() if whole is not None else start
+        kept += _STRING_LITERAL.sub(b"", raw[start:unended])
+        if end == len(raw):
+            break
+        start, size = unended, size * 2 if unended == start else _PIECE
+    return bytes(kept)
 
 
 def _is_deep(brackets: bytes, max_depth: int) -> bool:
@@ -339,17 +358,21 @@ def _differences(path: str, before: Json, after: Json) -> Iterator[tuple[str, Js
         if not _same(before, after):
             yield path, before, after
         return
-    for key in {*before, *after}:
-        here = pointer(path, key)
-        if key in before and key in after:
-            yield from _differences(here, before[key], after[key])
-        else:
-            yield here, before.get(key, ABSENT), after.get(key, ABSENT)
+    for key, old in before.items():
+        new = after.get(key, ABSENT)
+        if new is ABSENT:
+            yield pointer(path, key), old, ABSENT
+        elif not (type(old) is type(new) and type(old) in _SCALARS and old == new):  # most are: what follows is slower
+            yield from _differences(pointer(path, key), old, new)
+    for key in after.keys() - before.keys():
+        yield pointer(path, key), ABSENT, after[key]
 
 
 def _same(before: Json, after: Json) -> bool:
     """Whether two values are one; Python's == is not enough, since it holds that True is 1."""
-    return bool(before == after) and (before is after or dumps(before) == dumps(after))
+    if type(before) is not type(after):
+        return False
+    return bool(before == after) and (type(before) in _SCALARS or before is after or dumps(before) == dumps(after))
 
 
 def _quoted(text: str) -> str:

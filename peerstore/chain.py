@@ -7,7 +7,7 @@ what they were in it. A stored graph ends every difference, since what a graph w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain as joined
 from itertools import repeat
 from typing import Any
@@ -27,7 +27,8 @@ Rows = Mapping[int, tuple[int | None, int | None]]
 
 
 class Item(msgspec.Struct, gc=False):
-    """A new observation on its way into the chain; ``state`` is ``None`` for a stop marker."""
+    """A new observation on its way into the chain; ``state`` is ``None`` for a stop marker. If it has a ``base``,
+    another state, then both differ at most in what is ``touched``."""
 
     observed_at: int
     sequence: int
@@ -35,6 +36,16 @@ class Item(msgspec.Struct, gc=False):
     max_silence: int | None
     result: Recorded
     recorded_at: int | None = None
+    base: State | None = None
+    touched: Collection[int] = ()
+
+    def changed_from(self, before: State) -> dict[int, int | None]:
+        """The elements in which its state differs from another one, with their document in it (``None``: absent)."""
+        assert self.state is not None
+        if before is not self.base:
+            return differences(before, self.state)
+        get, was = self.state.get, before.get
+        return {element: document for element in self.touched if (document := get(element)) != was(element)}
 
     @property
     def position(self) -> Position:
@@ -46,8 +57,8 @@ class Edits:
     """What must be written. New rows (``logged``, ``changes``, ``keyframes``) stand in flat lists, one value after the
     other in the order of the table's columns, since a tuple a row would keep the garbage collector busy.
 
-    ``gaps`` are new values of ``gap_from``, each with the place of its stored observation; ``deleted`` are places of
-    stored change rows.
+    ``gaps`` are new values of ``gap_from``, each with the stored row of its observation; ``deleted`` are stored change
+    rows: observer, place, element, document and the one before.
     """
 
     __slots__ = ("changes", "deleted", "gaps", "keyframes", "logged")
@@ -56,8 +67,8 @@ class Edits:
         self.logged: list[int | None] = []
         self.changes: list[int | None] = []
         self.keyframes: list[int | bytes] = []
-        self.gaps: list[tuple[int, Position, int | None]] = []
-        self.deleted: list[tuple[int, Position, int]] = []
+        self.gaps: list[tuple[int, Logged, int | None]] = []
+        self.deleted: list[tuple[int, Position, int, int | None, int | None]] = []
 
     def clear(self) -> None:
         """Everything is written."""
@@ -132,7 +143,7 @@ class Chain:
         self.in_step = False
         if state is None:
             return 0
-        changed = differences(self.state, state)
+        changed = item.changed_from(self.state)
         if changed:
             self._write(at, sequence, changed)
             if self._late:
@@ -157,7 +168,7 @@ class Chain:
         """Step over a stored observation with its change rows, mending them."""
         gap = gap_before(self.previous, logged.observed_at)
         if gap != logged.gap_from:
-            self.edits.gaps.append((self._observer_id, logged.position, gap))
+            self.edits.gaps.append((self._observer_id, logged, gap))
         self.previous = logged._replace(gap_from=gap) if gap != logged.gap_from else logged
         if not logged.stopped:
             self._mend(logged.position, rows)
@@ -195,7 +206,7 @@ class Chain:
             if wanted == row:
                 continue
             if row is not None:
-                self.edits.deleted.append((self._observer_id, position, element))
+                self.edits.deleted.append((self._observer_id, position, element, *row))
             if wanted is not None:
                 day = position.observed_at // DAY
                 self.edits.changes += (self._observer_id, *position, element, *wanted, day)

@@ -15,17 +15,39 @@ from typing import Any, Literal, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from peerstore.states import AFTER_ALL, Logged, at_end_of, last_logged, logged_between
+from peerstore.retention import Retention
+from peerstore.states import AFTER_ALL, Logged, at_end_of, before_lead_in, last_logged, logged_between
 from peerstore.tables import observation_log
 from peerstore.times import LATEST
 
 
 class Scope(NamedTuple):
-    """Of whom and how a question is asked: observers by key, as known when, and the question's own limit of silence."""
+    """Of whom and how a question is asked: observers by key, as known when, the question's own limit of silence, and
+    how much of the history is kept."""
 
     observers: dict[str, int]
     known_at: int | None = None
     max_silence: int | None = None
+    retention: Retention = Retention()
+
+    @property
+    def before_all(self) -> int:
+        """The instant just before the history begins."""
+        return self.retention.before_all
+
+    @property
+    def opening(self) -> int:
+        """The instant after which a walk over all of the history tells what happened; what is there at this instant was
+        there from the horizon on, and if the history was not pruned, nothing is."""
+        return self.retention.before_all if self.retention.horizon is None else self.retention.horizon
+
+    def begin(self, since: int | None) -> int | None:
+        """Where a window begins: at ``since``; if that is open, at the horizon (``None``: there is none)."""
+        return self.retention.horizon if since is None else since
+
+    def told(self, beginning: int) -> int:
+        """A beginning as it is told: what was there already is told from the horizon on."""
+        return max(beginning, self.before_all + 1)
 
 
 class Span(NamedTuple):
@@ -58,6 +80,7 @@ def spans(connection: Connection, observer_id: int, scope: Scope, after: int, un
     By the stored ``gap_from`` this costs the number of gaps; a question with its own limit, or as known at some time,
     reads the log.
     """
+    assert after >= scope.before_all, "what lies before the horizon is no history"
     opening = last_logged(connection, observer_id, at_end_of(after), scope.known_at)
     if scope.known_at is None and scope.max_silence is None:
         found = _spans_by_gaps(connection, observer_id, scope, opening, after)
@@ -95,31 +118,29 @@ def _spans_by_log(logged: Iterable[Logged], opening: Logged | None, scope: Scope
         yield Span(start, end, None if end is None else "silence")
 
 
-_log = observation_log.c
-_stop = observation_log.alias("stop")
-_GAPS = (
-    sa.select(
-        _log.observed_at,
-        _log.gap_from,
-        _log.stopped,
-        sa.exists().where(
-            _stop.c.observer_id == _log.observer_id, _stop.c.observed_at == _log.gap_from, _stop.c.stopped == 1
-        ),
-    )
-    .where(
-        _log.observer_id == sa.bindparam("observer"),
-        _log.observed_at > sa.bindparam("after"),
-        _log.gap_from.is_not(None),
-    )
-    .order_by(_log.observed_at, _log.sequence)
-)
+def _gaps(hint: str) -> sa.TextClause:
+    return sa.text(f"""
+        SELECT gap.observed_at, gap.gap_from, gap.stopped, EXISTS (
+            SELECT 1 FROM observation_log AS stop
+            WHERE stop.observer_id = gap.observer_id AND stop.observed_at = gap.gap_from AND stop.stopped = 1
+        )
+        FROM observation_log AS gap {hint}
+        WHERE gap.observer_id = :observer AND gap.observed_at > :after AND gap.gap_from IS NOT NULL
+        ORDER BY gap.observed_at, gap.sequence
+    """)  # noqa: S608 - one of the two hints below
+
+
+# Without statistics SQLite prefers the primary key, which reads the log from there on; Core has no words for the hint.
+_GAPS = {"sqlite": _gaps("INDEXED BY ix_observation_log_gap"), "postgresql": _gaps("")}
 
 
 def _spans_by_gaps(
     connection: Connection, observer_id: int, scope: Scope, opening: Logged | None, after: int
 ) -> Iterator[Span]:
     start = after if is_watching(opening, after, scope) else None
-    rows = connection.execute(_GAPS, {"observer": observer_id, "after": after}, execution_options={"yield_per": 500})
+    rows = connection.execute(
+        _GAPS[connection.dialect.name], {"observer": observer_id, "after": after}, execution_options={"yield_per": 500}
+    )
     for moment, gap_from, stopped, by_stop in rows:
         if start is not None:
             yield Span(start, max(gap_from, start), "stopped" if by_stop else "silence")
@@ -170,8 +191,9 @@ def measured_window(
     connection: Connection, scope: Scope, since: int | None, until: int | None
 ) -> tuple[int, int] | None:
     """The window of an answer that measures time: where the question leaves an end open, from the first observation of
-    the scope to its last one (what came after is no history yet). ``None`` if there is no observation, or nothing of
-    the history is in the window."""
+    the scope (or the horizon) to its last one (what came after is no history yet). ``None`` if there is no observation,
+    or nothing of the history is in the window."""
+    since = scope.begin(since)
     if since is None:
         since = min(_edges(connection, scope, sa.func.min), default=None)
     if until is None:
@@ -183,8 +205,18 @@ def measured_window(
 
 def _edges(connection: Connection, scope: Scope, edge: Any) -> list[int]:
     """The first or last observation of each observer of a scope."""
-    statement = sa.select(edge(_log.observed_at)).where(_log.observer_id == sa.bindparam("observer"))
+    log = observation_log.c
+    statement = sa.select(edge(log.observed_at)).where(log.observer_id == sa.bindparam("observer"))
     if scope.known_at is not None:
-        statement = statement.where(_log.recorded_at <= scope.known_at)
+        statement = statement.where(log.recorded_at <= scope.known_at)
     found = (connection.execute(statement, {"observer": number}).scalar() for number in scope.observers.values())
     return [moment for moment in found if moment is not None]
+
+
+def from_horizon(connection: Connection, number: int, kept: Retention, known_at: int | None = None) -> dict[str, int]:
+    """The place after which an observer's history begins: before what was in force at the horizon; nothing if there is
+    none."""
+    if kept.horizon is None:
+        return {}
+    place = before_lead_in(connection, number, at_end_of(kept.before_all), known_at)
+    return {"after_at": place.observed_at, "after_sequence": place.sequence}

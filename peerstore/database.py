@@ -1,10 +1,15 @@
-"""Engines and transactions: what is special about SQLite or PostgreSQL stands here alone.
+"""Engines and transactions: what is special about SQLite or PostgreSQL stands here, in :mod:`peerstore.sqlite_file` and
+:mod:`peerstore.postgresql_link`, and nowhere else.
 
 * SQLite: WAL with ``synchronous=FULL``, so that a returned commit is on the disk; writers begin with ``BEGIN
   IMMEDIATE`` (a deferred transaction that turns into a writer fails at once, whatever the timeout); readers are
   ``query_only`` and read one snapshot.
 * PostgreSQL: readers read one snapshot (``REPEATABLE READ``, read only); writers lock the observers that they write
-  for and are run again as a whole after a deadlock or a serialization failure.
+  for and are run again as a whole after a deadlock, a serialization failure or the loss of the connection. A dead
+  server or network is noticed within a minute; so is one that only keeps silent, by those who record (readers wait for
+  a slow answer as long as it takes).
+* A file that was replaced or removed is noticed by the next transaction, before anything is acknowledged that nobody
+  would find again.
 """
 
 from __future__ import annotations
@@ -18,90 +23,42 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from peerstore import events, postgresql_link, sqlite_file
+from peerstore.database_url import database_url, holds_secret, redacted
 from peerstore.errors import DatabaseBusy, DatabaseError, DatabaseMissing, MissingExtra, PeerstoreError
+from peerstore.inserting import Inserting, chunks
+from peerstore.postgresql_link import connect_impatiently, patiently_waiting
+from peerstore.prepared import run
+from peerstore.sqlite_file import CACHE, SMALL_CACHE, SQLiteFile
 
-BUSY_TIMEOUT_SECONDS = 30
-OLDEST_SQLITE = (3, 38, 0)  # STRICT tables, and the -> operator of the views
+__all__ = ["APPLICATION_ID", "RETRY_SECONDS", "Database", "chunks"]
+
+RETRY_SECONDS = 30
+"""So long a transaction that PostgreSQL could not finish is begun again."""
 APPLICATION_ID = 0x70656572  # "peer": marks an SQLite file as ours
-_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
-_RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
-_ROWS_A_STATEMENT = 500  # by 7 columns: an SQLite statement may have 32766 values
-_ARRAY_TYPES = {int: "bigint", str: "text", bytes: "bytea"}
 _STEPS_BETWEEN_SIGNALS = 100_000  # of SQLite's virtual machine: some milliseconds
-_CACHE, _SMALL_CACHE = -65536, -4096  # KiB: a snapshot is read once, from one end to the other
-_SECRET_WORDS = ("pass", "secret", "token", "key")
+_REMOVAL_LOCK = 0x70656573
 
 Result = TypeVar("Result")
-
-
-def database_url(database: str | Path | URL) -> URL:
-    """A path or URL as a SQLAlchemy URL: a text without ``://`` is the path of an SQLite file.
-
-    >>> str(database_url("mesh.db"))
-    'sqlite:///mesh.db'
-    """
-    if isinstance(database, URL):
-        url = database
-    elif isinstance(database, Path) or "://" not in database:
-        url = URL.create("sqlite", database=str(database))
-    else:
-        try:
-            url = make_url(database)
-        except (ArgumentError, ValueError):
-            raise DatabaseError(
-                "the database URL cannot be read: expected a path or dialect://user@host/name"
-            ) from None
-    if url.drivername not in _DRIVERS:
-        raise DatabaseError(
-            f"{redacted(url)} names an engine that peerstore does not know: use sqlite:///PATH or"
-            " postgresql+psycopg://USER@HOST/NAME"
-        )
-    if url.drivername == "postgresql":
-        url = url.set(drivername="postgresql+psycopg")
-    return url
-
-
-def redacted(url: URL) -> str:
-    """A URL without its secrets, as messages and ``status`` show it.
-
-    >>> redacted(make_url("postgresql+psycopg://me:canary@host/db?sslpassword=canary"))
-    'postgresql+psycopg://me:***@host/db?sslpassword=***'
-    """
-    query = {
-        name: "***" if any(word in name.lower() for word in _SECRET_WORDS) else value
-        for name, value in url.query.items()
-    }
-    return url.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
-
-
-def without_secrets(url: URL) -> URL:
-    """A URL without its secrets, for tools that ask for them or find them elsewhere.
-
-    >>> without_secrets(make_url("postgresql+psycopg://me:canary@host/db?sslpassword=canary&sslmode=require"))
-    postgresql+psycopg://me@host/db?sslmode=require
-    """
-    query = {
-        name: value for name, value in url.query.items() if not any(word in name.lower() for word in _SECRET_WORDS)
-    }
-    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)
 
 
 def _sqlite_url_text(path: str) -> bool:
     return path in ("", ":memory:")
 
 
-class Database:
+class Database(Inserting):
     """One database: a pool of readers, one writer at a time in this process, and the errors of both in our words.
 
     ``create`` tells whether a missing one may be made.
@@ -114,13 +71,17 @@ class Database:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._pinned: Connection | None = None
         self._writing = threading.RLock()
+        self.before_writing: Callable[[Connection], None] = lambda _connection: None
+        """What is done first in each transaction that writes."""
         if self.is_sqlite:
             self._locate(create)
+            self._file = SQLiteFile(Path(self.url.database or "").absolute())
         try:
             self._writer = self._engine(reading=False)
             self._reader = self._engine(reading=True)
         except ImportError as error:
             raise MissingExtra("PostgreSQL", "postgresql") from error
+        _open_databases.add(self)
 
     def _locate(self, create: bool) -> None:
         path = self.url.database or ""
@@ -151,26 +112,32 @@ class Database:
             engine = sa.create_engine(
                 self.url,
                 hide_parameters=True,
-                connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+                connect_args={"timeout": sqlite_file.BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
                 pool_size=1 if not reading else 5,
+                pool_reset_on_return="rollback" if not reading else None,  # a reader's transaction has ended by then
                 max_overflow=0 if not reading else 50,
             )
-            event.listen(engine, "connect", functools.partial(_connect_sqlite, reading=reading))
-            event.listen(engine, "begin", _begin_reading if reading else _begin_immediate)
+            event.listen(engine, "do_connect", functools.partial(self._open_file, reading=reading))
+            event.listen(engine, "connect", functools.partial(sqlite_file.settle, reading=reading))
             return engine
-        options = "-c timezone=UTC -c lock_timeout=30000 -c idle_in_transaction_session_timeout=0"
         engine = sa.create_engine(
             self.url,
             hide_parameters=True,
             pool_pre_ping=True,
             pool_size=2 if not reading else 5,
             max_overflow=10 if not reading else 50,
-            connect_args={"connect_timeout": 10, "options": options, "application_name": "peerstore"},
+            connect_args=postgresql_link.arguments(self.url.query),
             isolation_level="REPEATABLE READ" if reading else "READ COMMITTED",
         )
         if reading:
-            engine = engine.execution_options(postgresql_readonly=True)
+            return engine.execution_options(postgresql_readonly=True)
+        event.listen(engine, "do_connect", connect_impatiently)
         return engine
+
+    def _open_file(
+        self, _dialect: object, _record: object, _place: object, named: dict[str, Any], *, reading: bool
+    ) -> sqlite3.Connection:
+        return self._file.connect(named, reading=reading)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -179,8 +146,19 @@ class Database:
             with self._our_errors():
                 yield self._pinned
             return
-        with self._our_errors(), self._reader.connect() as connection, connection.begin():
-            yield connection
+        with self._our_errors(), self._reader.connect() as connection:
+            if not self.is_sqlite:
+                with connection.begin():
+                    yield connection
+                return
+            self._file.check()
+            run(connection, "BEGIN", ())  # SQLAlchemy's own transaction takes as long as a short answer
+            try:
+                yield connection
+            finally:
+                if connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+                    run(connection, "COMMIT", ())  # SQLite has ended it itself where memory ran out
+            self._file.check_unchanged()
 
     @contextmanager
     def pinned(self) -> Iterator[Database]:
@@ -192,18 +170,43 @@ class Database:
             if not self.is_sqlite:
                 yield snapshot
                 return
-            connection.exec_driver_sql(f"PRAGMA cache_size={_SMALL_CACHE}")
+            connection.exec_driver_sql(f"PRAGMA cache_size={SMALL_CACHE}")
             try:
                 yield snapshot
             finally:
-                connection.exec_driver_sql(f"PRAGMA cache_size={_CACHE}")
+                connection.exec_driver_sql(f"PRAGMA cache_size={CACHE}")
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A connection in a transaction that commits, durably, when the block ends without an error."""
-        alone = self._writing if self.is_sqlite else nullcontext()
-        with alone, self._our_errors(), self._writer.connect() as connection, connection.begin():
-            yield connection
+        with self._transaction() as connection:
+            if self.is_sqlite:
+                yield connection
+            else:
+                with patiently_waiting(connection):
+                    yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if not self.is_sqlite:
+            with self._our_errors(), self._writer.begin() as connection:
+                self.before_writing(connection)
+                yield connection
+            return
+        with self._writing, self._our_errors(), self._writer.connect() as connection:
+            try:
+                with connection.begin():
+                    begun = time.monotonic()
+                    run(connection, "BEGIN IMMEDIATE", ())
+                    events.writer_waited_for(str(self.path), time.monotonic() - begun)
+                    self.before_writing(connection)
+                    yield connection
+                    self._file.check()  # before the log of another database gets what is ours
+                self._file.check_log()
+            except DBAPIError as error:
+                if _sqlite_name(error).startswith("SQLITE_IOERR"):
+                    connection.invalidate()  # what it holds to be written may not be
+                raise
 
     @contextmanager
     def without_transaction(self) -> Iterator[Any]:
@@ -212,6 +215,8 @@ class Database:
             raw = self._writer.raw_connection()
             try:
                 yield raw.driver_connection
+            except sqlite3.Error as error:
+                raise DBAPIError("outside any transaction", None, error) from error
             finally:
                 raw.close()
 
@@ -235,30 +240,55 @@ class Database:
         with closing(sqlite3.connect(path)) as written:
             written.execute("PRAGMA journal_mode=WAL")  # as ours are: the copy begins its life without it
 
+    def vacuum(self) -> None:
+        """Give the room that removed rows took back to the disk. SQLite writes the file anew, which takes as much room
+        again meanwhile and holds up those who write; PostgreSQL only what is at the ends of its files, and holds up
+        nobody."""
+        if not self.is_sqlite:
+            with self._our_errors(), self._writer.connect() as connection, patiently_waiting(connection):
+                connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("VACUUM")
+            return
+        self._scrub_file()
+
     def _own_connection(self) -> sqlite3.Connection:
         """A connection of SQLite outside the pools and any transaction."""
-        uri = f"{Path(self.url.database or '').absolute().as_uri()}?mode=rw"
-        return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+        named = {"timeout": sqlite_file.BUSY_TIMEOUT_SECONDS, "isolation_level": None}
+        return self._file.connect(named, reading=True)
 
     def write(self, work: Callable[[Connection], Result]) -> Result:
-        """Run ``work`` in a write transaction; as a whole again, a few times, where PostgreSQL asks for that."""
-        for attempt in range(8):
+        """Run ``work`` in a write transaction; as a whole again, for :data:`RETRY_SECONDS`, where PostgreSQL asks for
+        that or the connection to it is lost.
+
+        Where the connection is lost while it commits, nobody knows whether it did: ``work`` must do no harm the second
+        time. (To record again is none; what the first try did record, the second one finds to be a duplicate.)
+        """
+        until, longest = time.monotonic() + RETRY_SECONDS, 0.02
+        while True:
             try:
-                with self.writing() as connection:
+                with self._transaction() as connection:
                     return work(connection)
             except DatabaseError as error:
-                cause = error.__cause__
-                if attempt == 7 or getattr(getattr(cause, "orig", None), "sqlstate", None) not in _RETRIED:
+                if time.monotonic() > until or not postgresql_link.worth_another_try(
+                    error.__cause__ or error.__context__
+                ):
                     raise
-                time.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311 - jitter, no secret
-        raise AssertionError
+                events.transaction_retried(redacted(self.url), error)
+                time.sleep(random.uniform(0, longest))  # noqa: S311 - jitter, no secret
+                longest = min(2 * longest, 2.0)
 
     @contextmanager
     def _our_errors(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
+            if holds_secret(self.url, str(error.orig)):
+                raise self._translated(error, "what was said of it repeats a secret of the URL") from None
             raise self._translated(error) from error
+        except UnicodeDecodeError as error:  # from what SQLite says of its own damaged schema
+            raise DatabaseError(
+                f"{redacted(self.url)} is damaged ({error.reason}): nothing was changed; restore a backup, or see"
+                " `peerstore repair`"
+            ) from error
         except PoolTimeoutError as error:
             raise DatabaseBusy("too many answers are still being read: finish or close some iterators") from error
         except ImportError as error:
@@ -266,66 +296,35 @@ class Database:
                 raise
             raise MissingExtra("PostgreSQL", "postgresql") from error
 
-    def _translated(self, error: DBAPIError) -> DatabaseError:
+    def _translated(self, error: DBAPIError, instead: str = "") -> DatabaseError:
         # Told apart by the engine's own codes and words, never by class: "locked" and "corrupt" share one class.
-        said = str(error.orig).splitlines()[0] if error.orig else type(error).__name__
-        name = getattr(error.orig, "sqlite_errorname", None) or getattr(error.orig, "sqlstate", None) or ""
+        said = instead or ((str(error.orig).splitlines() or [""])[0] if error.orig else type(error).__name__)
+        name = _sqlite_name(error) or getattr(error.orig, "sqlstate", None) or ""
         where = redacted(self.url) if not self.is_sqlite else self.url.database
         if str(name).startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or name == "55P03":
-            return DatabaseBusy(f"{where} is held by another process for more than {BUSY_TIMEOUT_SECONDS} s: try again")
+            return DatabaseBusy(
+                f"{where} is held by another process for more than {sqlite_file.BUSY_TIMEOUT_SECONDS} s: try again"
+            )
         if name == "SQLITE_NOTADB":
             return DatabaseError(f"{where} is not an SQLite database")
         if str(name).startswith("SQLITE_CORRUPT"):
             return DatabaseError(
-                f"{where} is damaged ({said}): nothing was changed; restore a backup, or run `peerstore verify`"
+                f"{where} is damaged ({said}): nothing was changed; restore a backup, or see what can be"
+                " rescued: `peerstore repair --to NEW`"
+            )
+        if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and self._file.is_disk_full()):
+            return DatabaseError(
+                f"{where} cannot be used: the disk is full. Nothing that was acknowledged is lost: make room, and run"
+                " it again"
+            )
+        if name.startswith("SQLITE_READONLY") or (name == "SQLITE_CANTOPEN" and self._file.is_read_only()):
+            return DatabaseError(f"{where} is read-only: it can be asked, and nothing can be recorded into it")
+        if name.startswith("SQLITE_IOERR"):
+            return DatabaseError(
+                f"{where} cannot be used: the disk does not read or write as it should ({said}). Nothing that was"
+                " acknowledged is changed"
             )
         return DatabaseError(f"{where} cannot be used: {said}")
-
-    def insert(
-        self, connection: Connection, table: sa.Table, values: Sequence[Any], *, leave_known: bool = False
-    ) -> None:
-        """Insert full rows, given as one flat list of values in the order of the table's columns, as fast as the engine
-        can: a flat list costs the garbage collector nothing, and a statement of many rows is cheaper than many of one.
-        ``leave_known``: rows whose key is already there are left alone, and are no error.
-        """
-        ending = " ON CONFLICT DO NOTHING" if leave_known else ""
-        names = tuple(table.columns.keys())
-        width, step = len(names), _ROWS_A_STATEMENT * len(names)
-        if not self.is_sqlite:
-            if values:
-                columns = tuple(_array(table.c[name], values[start::width]) for start, name in enumerate(names))
-                connection.exec_driver_sql(self._insert_text(table, names) + ending, columns)
-            return
-        whole = len(values) - len(values) % step
-        for start in range(0, whole, step):
-            text = self._insert_text(table, names, _ROWS_A_STATEMENT) + ending
-            connection.exec_driver_sql(text, tuple(values[start : start + step]))
-        rows = [tuple(values[start : start + width]) for start in range(whole, len(values), width)]
-        if rows:
-            connection.exec_driver_sql(self._insert_text(table, names) + ending, rows)
-
-    def insert_new(
-        self, connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]], returning: str = "digest"
-    ) -> Iterator[tuple[Any, int]]:
-        """Insert rows of a dictionary table, leaving alone those whose unique key is already there; of those that were
-        not, a column's value and the id."""
-        for chunk in chunks(rows, _ROWS_A_STATEMENT):
-            names = tuple(chunk[0])
-            text = self._insert_text(table, names, len(chunk))
-            values: tuple[Any, ...] = tuple(value for row in chunk for value in row.values())
-            if not self.is_sqlite:
-                values = tuple(_array(table.c[name], [row[name] for row in chunk]) for name in names)
-            found = connection.exec_driver_sql(f"{text} ON CONFLICT DO NOTHING RETURNING {returning}, id", values)
-            yield from found.all()
-
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - one Database has a handful of tables and lives as long as its store
-    def _insert_text(self, table: sa.Table, names: tuple[str, ...], rows: int = 1) -> str:
-        into = f"INSERT INTO {table.name} ({', '.join(names)})"
-        if self.is_sqlite:
-            row = f"({', '.join('?' * len(names))})"
-            return f"{into} VALUES {', '.join([row] * rows)}"
-        arrays = ", ".join(f"%s::{_ARRAY_TYPES[table.c[name].type.python_type]}[]" for name in names)
-        return f"{into} SELECT * FROM unnest({arrays})"  # noqa: S608 - a table of ours
 
     def size(self, connection: Connection) -> int:
         """Bytes that the database takes on its disk (SQLite: with its write-ahead log)."""
@@ -334,18 +333,31 @@ class Database:
             return sum(name.stat().st_size for name in names if name.exists())
         return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
 
-    def durability(self) -> dict[str, str]:
-        """The settings on which "a returned commit is on the disk" rests, as the writing connection has them."""
+    def durability(self, connection: Connection) -> dict[str, str]:
+        """The settings on which "a returned commit is on the disk" rests, as a connection finds them that has read;
+        all are ``read-only`` where an SQLite file cannot be written to."""
         names = (
             ("journal_mode", "synchronous") if self.is_sqlite else ("fsync", "synchronous_commit", "full_page_writes")
         )
-        with self._our_errors(), self._writer.connect() as connection:
-            asked = "PRAGMA" if self.is_sqlite else "SHOW"
-            values = {name: str(connection.exec_driver_sql(f"{asked} {name}").scalar_one()) for name in names}
-            connection.rollback()
+        if self.is_sqlite and self._file.is_read_only():
+            return {"journal_mode": "read-only", "synchronous": "read-only"}
+        asked = "PRAGMA" if self.is_sqlite else "SHOW"
+        values = {name: str(connection.exec_driver_sql(f"{asked} {name}").scalar_one()) for name in names}
         if self.is_sqlite:
             values["synchronous"] = {"0": "OFF", "1": "NORMAL", "2": "FULL", "3": "EXTRA"}[values["synchronous"]]
         return values
+
+    def ask_in_turn(self, connection: Connection, *statements: str) -> Any:
+        """The first row of the last of some statements for PostgreSQL: one way to the server and back, but each of them
+        sees what was committed when it began."""
+        raw: Any = connection.connection.driver_connection
+        try:
+            with raw.execute("; ".join(statements), prepare=False) as cursor:
+                while cursor.nextset():
+                    pass
+                return cursor.fetchone()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise DBAPIError(statements[-1], None, error) from error
 
     def clock(self, connection: Connection) -> int | None:
         """The server's clock in microseconds since the epoch; ``None`` where there is no server."""
@@ -353,6 +365,79 @@ class Database:
             return None
         asked = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
         return int(connection.exec_driver_sql(asked).scalar_one())
+
+    def hold_off_removals(self, connection: Connection) -> None:
+        """Let nothing be removed while the transaction of a connection lasts; others may record meanwhile."""
+        if not self.is_sqlite:  # where a transaction that writes is alone
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({_REMOVAL_LOCK})")
+
+    def hold_off_recording(self, connection: Connection) -> None:
+        """Let nobody else write while the transaction of a connection lasts."""
+        if not self.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_REMOVAL_LOCK})")
+
+    def erase(self, work: Callable[[Connection], Result]) -> Result:
+        """As :meth:`write`, while nobody else writes. What is deleted is overwritten in an SQLite file, and a statement
+        takes as long as it takes."""
+
+        def alone(connection: Connection) -> Result:
+            self.hold_off_recording(connection)
+            if not self.is_sqlite:
+                with patiently_waiting(connection):
+                    return work(connection)
+            before = connection.exec_driver_sql("PRAGMA secure_delete").scalar_one()
+            connection.exec_driver_sql("PRAGMA secure_delete=ON")
+            try:
+                return work(connection)
+            finally:
+                connection.exec_driver_sql(f"PRAGMA secure_delete={before}")
+
+        return self.write(alone)
+
+    def scrub(self, texts: Sequence[str], others: Sequence[str]) -> None:
+        """Write the database anew, without what was deleted: nothing of it is left in its files.
+
+        On PostgreSQL, the tables with ``texts`` and what the server knows of their values are; of the ``others`` the
+        room is given back. :class:`~peerstore.errors.DatabaseBusy` if others read or write for so long that it cannot
+        be done.
+        """
+        if self.is_sqlite:
+            self._scrub_file()
+            return
+        with self._our_errors(), self._writer.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            with patiently_waiting(alone):
+                _outwait_snapshots(alone, redacted(self.url))
+                alone.exec_driver_sql(f"VACUUM (FULL, ANALYZE) {', '.join(texts)}")
+                alone.exec_driver_sql(f"VACUUM {', '.join(others)}")
+                alone.exec_driver_sql("VACUUM FULL pg_statistic")
+
+    def _scrub_file(self) -> None:
+        try:
+            with self.without_transaction() as raw:
+                raw.execute("VACUUM")
+                [busy, *_] = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise self._translated(DBAPIError("VACUUM", None, error)) from error
+        if busy:
+            raise DatabaseBusy(
+                f"{self.path} is being read or written for more than {sqlite_file.BUSY_TIMEOUT_SECONDS} s, so its"
+                " write-ahead log still holds what was deleted: try again"
+            )
+
+    def _leave_to_parent(self) -> None:
+        """In a process that was forked off: begin anew, and leave to the parent what is the parent's."""
+        pools = (self._reader.pool, self._writer.pool)
+        if self.is_sqlite and any(pool.checkedout() for pool in pools):  # type: ignore[attr-defined]
+            self._file.refuse("was being read or written when this process was forked off")
+        if not self.is_sqlite:
+            _of_parents.extend(pools)
+        # SQLite takes what it has open for locked, though a child inherits no lock: so nothing may stay open.
+        self._reader.dispose(close=self.is_sqlite)
+        self._writer.dispose(close=self.is_sqlite)
+        if self._temporary is not None:
+            self._temporary._finalizer.detach()  # type: ignore[attr-defined]
+            self._temporary = None
 
     def close(self) -> None:
         """Give every connection back; a private in-memory store is gone afterwards."""
@@ -362,57 +447,52 @@ class Database:
             self._temporary.cleanup()
 
 
-def _array(column: sa.Column[Any], values: Sequence[Any]) -> Sequence[Any]:
-    """Values of a column as an array for PostgreSQL: integers as its text, which Python writes faster than psycopg."""
-    if column.type.python_type is not int:
-        return list(values)
-    return "{" + str(list(values))[1:-1].replace("None", "NULL") + "}"
+def _sqlite_name(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlite_errorname", None) or "")
 
 
-def _connect_sqlite(connection: Any, _record: object, *, reading: bool) -> None:
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        needed = ".".join(map(str, OLDEST_SQLITE))
-        raise DatabaseError(f"this Python has SQLite {sqlite3.sqlite_version}; peerstore needs {needed} or newer")
-    connection.isolation_level = None  # transactions begin where we say so
-    cursor = connection.cursor()
-    if not reading:
-        # Changing the journal mode needs the file to itself for a moment, and ignores the busy timeout while it waits.
-        _patiently(lambda: cursor.execute("PRAGMA journal_mode=WAL").fetchone())
-    settings = ["synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", "cell_size_check=ON"]
-    settings.append(f"cache_size={_CACHE}")
-    for setting in [*settings, "query_only=ON"] if reading else settings:
-        cursor.execute(f"PRAGMA {setting}")
-    cursor.close()
+def _outwait_snapshots(connection: Connection, where: str) -> None:
+    """Wait until nobody reads a snapshot from before now: what it may see, a vacuum keeps."""
+    now = connection.exec_driver_sql("SELECT mod(txid_current(), 4294967296)::text").scalar_one()
+    older = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_xmin IS NOT NULL AND age(backend_xmin) > age(%s::text::xid)"
+    )
+    until = time.monotonic() + sqlite_file.BUSY_TIMEOUT_SECONDS
+    while connection.exec_driver_sql(older, (now,)).scalar_one():
+        if time.monotonic() > until:
+            raise DatabaseBusy(
+                f"{where} is being read for more than {sqlite_file.BUSY_TIMEOUT_SECONDS} s by somebody who may still"
+                " see what was deleted, so it cannot be cleared away: try again"
+            )
+        time.sleep(0.1)
 
 
-def _patiently(action: Callable[[], object]) -> None:
-    until = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            action()
-        except sqlite3.OperationalError as error:
-            if not str(error.sqlite_errorname).startswith("SQLITE_BUSY") or time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        else:
-            return
+_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+_of_parents: list[object] = []  # a connection to a server that is closed in a child ends the parent's: kept, unused
+_forking = threading.local()
 
 
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _wait_for_writers() -> None:
+    """Before a fork: no other thread may be in the midst of writing to a file, or the child would inherit a half."""
+    _forking.held = [each._writing for each in sorted(_open_databases, key=id) if each.is_sqlite]
+    for lock in _forking.held:
+        lock.acquire()
 
 
-def _begin_reading(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+def _let_writers_go_on() -> None:
+    for lock in _forking.held:
+        lock.release()
+    _forking.held = []
 
 
-def chunks(values: Iterable[Result], size: int = 500) -> Iterator[list[Result]]:
-    """The values in lists of at most ``size``: engines bound the number of values in one statement."""
-    chunk: list[Result] = []
-    for value in values:
-        chunk.append(value)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _leave_all_to_parent() -> None:
+    _let_writers_go_on()
+    for database in list(_open_databases):
+        database._leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_wait_for_writers, after_in_parent=_let_writers_go_on, after_in_child=_leave_all_to_parent
+    )

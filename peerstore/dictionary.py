@@ -1,5 +1,5 @@
-"""The dictionaries, read: from ids to observers, elements and documents. What was read once is kept, since ids never
-change meaning."""
+"""The dictionaries, read: from ids to observers, elements and documents. What was read once is kept: ids change
+their meaning only where a peer is forgotten."""
 
 from __future__ import annotations
 
@@ -10,28 +10,62 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.canonical import Document
-from peerstore.database import chunks
-from peerstore.model import Element
+from peerstore.model import Connection as ShownConnection
+from peerstore.model import Element, Peer
+from peerstore.prepared import Prepared, PreparedByIds
 from peerstore.tables import document, element, observer
+
+FORGOTTEN_OBSERVER = "anonymous::forgotten-"
+"""How the key of an observer begins that was erased: no observer that is given can have it."""
 
 _MOST_KEPT = 50_000
 
-_ELEMENTS = sa.select(
-    element.c.id, element.c.kind, element.c.peer1, element.c.peer2, element.c.type, element.c.source_id
-).where(element.c.id.in_(sa.bindparam("ids", expanding=True)))
-_DOCUMENTS = sa.select(document.c.id, document.c.body).where(document.c.id.in_(sa.bindparam("ids", expanding=True)))
+_ELEMENTS = PreparedByIds(
+    sa.select(element.c.id, element.c.kind, element.c.peer1, element.c.peer2, element.c.type, element.c.source_id),
+    element.c.id,
+)
+_DOCUMENTS = PreparedByIds(sa.select(document.c.id, document.c.body), document.c.id)
+
+
+Shown = Peer | ShownConnection | Document
+"""What an answer shows of an element: of the graph itself its document."""
+
+
+Ranked = tuple[str, Shown]
+"""The same with the :func:`rank` of the element."""
+
+
+def rank(item: Element) -> str:
+    """A text by which elements sort as they do themselves, several times faster: connections, the graph, peers. No part
+    of an identity holds a NUL (:func:`~peerstore.peer_keys.checked_text`)."""
+    return "\0".join(item)
 
 
 class Dictionary:
-    """What ids stand for. Safe for several threads; bounded in memory."""
+    """What ids stand for, until something more is removed on purpose: another ``generation``
+    (:class:`~peerstore.retention.Retention`) needs another dictionary. Safe for several threads; bounded in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, generation: int = 0) -> None:
+        self.generation = generation
         self._elements: dict[int, Element] = {}
         self._documents: dict[int, Document] = {}
+        self._shown: dict[tuple[str, ...], dict[tuple[int, int], Ranked]] = {}
+        self._observers: dict[str, int] = {}
 
-    def forget(self) -> None:
-        """Drop what was kept (after something was erased from the database)."""
-        self._elements, self._documents = {}, {}
+    def shown(self, seen_by: tuple[str, ...]) -> dict[tuple[int, int], Ranked]:
+        """What answers have shown so far of what these observers saw, by element and document; whoever shows something
+        else adds it."""
+        if sum(map(len, self._shown.values())) + len(self._shown) > _MOST_KEPT:
+            self._shown = {}
+        return self._shown.setdefault(seen_by, {})
+
+    def observers(self, connection: Connection, key: str | None) -> dict[str, int]:
+        """As :func:`observer_ids`, which is not asked again for one that was found."""
+        if key is None:
+            return observer_ids(connection)
+        if key not in self._observers:
+            self._observers.update(observer_ids(connection, key))
+        return {key: self._observers[key]} if key in self._observers else {}
 
     def elements(self, connection: Connection, ids: Iterable[int]) -> dict[int, Element]:
         """The elements with these ids; the answer may hold more than was asked for. Do not modify it."""
@@ -39,11 +73,8 @@ class Dictionary:
         missing = [number for number in ids if number not in kept]
         found = {
             # Keys and types stand in many elements: one text for all of them is a third of the memory.
-            row.id: Element(
-                row.kind, intern(row.peer1 or ""), intern(row.peer2 or ""), intern(row.type or ""), row.source_id or ""
-            )
-            for chunk in chunks(missing)
-            for row in connection.execute(_ELEMENTS, {"ids": chunk})
+            number: Element(kind, intern(key or ""), intern(other or ""), intern(link_type or ""), link_id or "")
+            for number, kind, key, other, link_type, link_id in _ELEMENTS.all(connection, missing)
         }
         if len(kept) + len(found) > _MOST_KEPT:
             # A new mapping: another thread may still be reading the old one.
@@ -55,11 +86,7 @@ class Dictionary:
         """The documents with these ids; the answer may hold more than was asked for. Do not modify it."""
         ids, kept = list(ids), self._documents
         missing = [number for number in ids if number not in kept]
-        found = {
-            row.id: Document(row.body)
-            for chunk in chunks(missing)
-            for row in connection.execute(_DOCUMENTS, {"ids": chunk})
-        }
+        found = {number: Document(body) for number, body in _DOCUMENTS.all(connection, missing)}
         if len(kept) + len(found) > _MOST_KEPT:
             # A new mapping: another thread may still be reading the old one.
             kept = self._documents = {number: kept[number] for number in ids if number in kept}
@@ -67,9 +94,14 @@ class Dictionary:
         return kept
 
 
+_observers = sa.select(observer.c.observer_key, observer.c.id).order_by(observer.c.observer_key)
+_OBSERVERS = Prepared(_observers)
+_OBSERVER = Prepared(_observers.where(observer.c.observer_key == sa.bindparam("observer_key")))
+
+
 def observer_ids(connection: Connection, key: str | None = None) -> dict[str, int]:
     """Every observer of the store by its key, in byte order; or the one asked for (empty if there is none)."""
-    statement = sa.select(observer.c.observer_key, observer.c.id).order_by(observer.c.observer_key)
-    if key is not None:
-        statement = statement.where(observer.c.observer_key == key)
-    return {row.observer_key: row.id for row in connection.execute(statement)}
+    if key is None:
+        found = _OBSERVERS.all(connection, {})
+        return {each: number for each, number in found if not each.startswith(FORGOTTEN_OBSERVER)}
+    return dict(_OBSERVER.all(connection, {"observer_key": key}))

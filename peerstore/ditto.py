@@ -48,6 +48,8 @@ GRAPH_DEPTH = MAX_DEPTH + 2
 _PLAIN_KEY = attrgetter("plain_key")
 _FRAME = len('{"localPeer":,"remotePeers":}')
 _SHORTEST_REPEAT = len('"localPeer":1,')
+_FEW = 32  # so few peers are looked up as fast as they are compared
+_MOST_LAST = 32 * 2**20  # bytes of JSON
 
 
 def read_graph(graph: Mapping[str, Any] | bytes | str, observer: str | None = None) -> PresenceGraph:
@@ -83,6 +85,44 @@ _RAW_GRAPH = msgspec.json.Decoder(_RawGraph)
 _RAW_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+class _Last(NamedTuple):
+    """A graph that was read: the text of its peers, the peers, who recorded it, and what it is."""
+
+    contents: list[msgspec.Raw]
+    peers: list[ParsedPeer]
+    observer: str | None
+    graph: PresenceGraph
+
+
+class _Lasts:
+    """The last graphs of so many local peers as fit."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str | None, _Last] = {}
+        self._size = 0
+
+    def find(self, local: ParsedPeer) -> _Last | None:
+        """The last graph of a local peer."""
+        return self._kept.get(local.key)
+
+    def keep(self, local: ParsedPeer, last: _Last) -> None:
+        """Keep a graph instead of the one before it, and let the oldest ones go."""
+        self._forget(local.key)
+        self._kept[local.key] = last
+        self._size += _weight(last)
+        while self._size > _MOST_LAST and len(self._kept) > 1:
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, key: str | None) -> None:
+        forgotten = self._kept.pop(key, None)
+        if forgotten is not None:
+            self._size -= _weight(forgotten)
+
+
+def _weight(last: _Last) -> int:
+    return sum(map(len, last.contents))
+
+
 class GraphReader:
     """Reads many graphs; a peer that is given again, byte for byte, is not parsed again.
 
@@ -95,7 +135,7 @@ class GraphReader:
         self._reader = PeerReader()
         self._texts: Cache[ParsedPeer] = Cache()
         self._values: Cache[ParsedPeer] = Cache()
-        self._last: tuple[list[ParsedPeer], str | None, PresenceGraph] | None = None
+        self._lasts = _Lasts()
 
     def read(self, graph: Mapping[str, Any] | bytes | str, observer: str | None = None) -> PresenceGraph:
         """Read one graph; ``observer`` stands in for the reader's. Graphs share what is equal: do not modify them."""
@@ -106,21 +146,33 @@ class GraphReader:
             return self._read_text(bytes(graph), observer)
         return self._read_value(graph, observer)
 
-    def read_peers(self, contents: list[bytes], observer: str | None = None) -> PresenceGraph:
+    def read_peers(self, contents: list[msgspec.Raw], observer: str | None = None) -> PresenceGraph:
         """Read a graph that has nothing but a local peer, whose JSON text comes first, and remote peers.
 
         What is wrong is said without its place in the graph. ``observer`` must be in canonical form.
         """
-        found = map(self._texts.get, contents)
-        peers = [peer or self._text_peer(content) for peer, content in zip(found, contents, strict=True)]
-        last = self._last
-        if last is not None and last[0] == peers and last[1] == observer:
-            return last[2]
+        local = self._text_peer(bytes(contents[0]))
+        last = self._lasts.find(local)
+        peers = self._looked_up(contents) if last is None or len(contents) < _FEW else self._aligned(contents, last)
+        if last is not None and last.peers == peers and last.observer == observer:
+            return last.graph
         graph = _assembled_plainly(peers)
         if graph is None:
             graph = _assembled(_Parts(peers[0], peers[1:], [], [], {}), observer)
-        self._last = peers, observer, graph
+        self._lasts.keep(local, _Last(contents, peers, observer, graph))
         return graph
+
+    def _looked_up(self, contents: list[msgspec.Raw]) -> list[ParsedPeer]:
+        texts = list(map(bytes, contents))
+        found = zip(map(self._texts.get, texts), texts, strict=True)
+        return [peer or self._text_peer(text) for peer, text in found]
+
+    def _aligned(self, contents: list[msgspec.Raw], last: _Last) -> list[ParsedPeer]:
+        """The same where most stand as in the last graph: comparing the bytes of a peer with those that stood in its
+        place takes a third of the time that looking them up takes."""
+        read, before = self._text_peer, zip(contents, last.contents, last.peers, strict=False)
+        peers = [known if content == old else read(bytes(content)) for content, old, known in before]
+        return peers + self._looked_up(contents[len(peers) :])
 
     def _read_text(self, content: bytes, observer: str | None) -> PresenceGraph:
         graph = self._read_quickly(content, observer)
@@ -132,7 +184,7 @@ class GraphReader:
             raw = _RAW_GRAPH.decode(content)
             if len(content) - len(raw.local_peer) - len(raw.remote_peers) >= _FRAME + _SHORTEST_REPEAT:
                 return None  # there is room for a member that is given twice
-            return self.read_peers(list(map(bytes, (raw.local_peer, *_RAW_LIST.decode(raw.remote_peers)))), observer)
+            return self.read_peers([raw.local_peer, *_RAW_LIST.decode(raw.remote_peers)], observer)
         except (msgspec.MsgspecError, UnicodeDecodeError, InputError, RecursionError):
             return None
 

@@ -25,9 +25,9 @@ GRAPH = Element("graph")
 FIRST, SECOND, BOTH = (f'{{"listed_by":{ends}}}' for ends in ("[1]", "[2]", "[1,2]"))
 """The documents of connections that their first end, their second end or both list, with no unknown fields."""
 
-_MAX_CACHE = 12 * 2**20  # bytes of a cache's younger half
+_MAX_CACHE = 6 * 2**20  # bytes of a cache's younger half: a mesh of 5,000 peers fits
 _COST = 400  # roughly what a cached object takes beside its key
-_MAX_ELEMENTS = 200_000
+_MAX_ELEMENTS = 20_000
 
 
 class _Body(NamedTuple):

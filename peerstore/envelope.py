@@ -130,7 +130,7 @@ class ObservationReader:
         """Read an envelope of a time and a plain graph, without spaces, in one scan; None for every other one."""
         try:
             plain = _PLAIN_ENVELOPE.decode(content)
-            peers = [bytes(plain.graph.local_peer), *map(bytes, plain.graph.remote_peers)]
+            peers = [plain.graph.local_peer, *plain.graph.remote_peers]
             commas = len(peers) - 2 if len(peers) > 2 else 0
             if len(content) != _PLAIN_FRAME + len(plain.observed_at) + sum(map(len, peers)) + commas:
                 return None  # there are spaces, or a member is given twice

@@ -8,6 +8,7 @@
     │   ├── InvalidObservation   an envelope that lacks something, or a line that is no envelope
     │   └── InvalidTime          a naive time, or text that names no instant
     ├── QuestionError            a question that has no answer as it was put
+    │   ├── BeforeHorizon        the history that it would need was pruned or thinned
     │   └── UnknownPeer          no peer, or more than one, goes by that name
     ├── DatabaseError            the database cannot be used
     │   ├── DatabaseMissing      there is none, and it was not to be created
@@ -17,7 +18,7 @@
     └── MissingExtra             an optional library is not installed
 
 A message is one sentence or two: what was found and where, what was expected, and what cures it. It holds no
-secret: database URLs appear in it only as :func:`peerstore.database.redacted` shows them.
+secret: database URLs appear in it only as :func:`peerstore.database_url.redacted` shows them.
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class InvalidTime(InputError):
 
 class QuestionError(PeerstoreError, ValueError):
     """A question that has no answer as it was put: an empty window, an unknown kind, a negative step."""
+
+
+class BeforeHorizon(QuestionError):
+    """The history that an answer would need was pruned or thinned; the message says from when on there are answers."""
 
 
 class UnknownPeer(QuestionError):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,26 +11,35 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.answers.inventory import LoggedObservation, ObserverSummary, Reject
-from peerstore.coverage import Scope, is_watching
-from peerstore.database import Database, chunks, redacted
-from peerstore.dictionary import observer_ids
+from peerstore.canonical import dumps
+from peerstore.coverage import Scope, from_horizon, is_watching
+from peerstore.database import chunks
+from peerstore.dictionary import FORGOTTEN_OBSERVER, observer_ids
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import InputError, UnknownPeer
 from peerstore.model import Element
 from peerstore.naming import device_name, newest_names
-from peerstore.schema import revision
-from peerstore.states import AFTER_ALL, BEFORE_ALL, Logged, Position, at_end_of, last_logged, logged_between
+from peerstore.peer_keys import MAX_KEY, checked_text
+from peerstore.states import (
+    AFTER_ALL,
+    BEFORE_ALL,
+    Logged,
+    Position,
+    after_bound,
+    at_end_of,
+    last_logged,
+    logged_between,
+)
 from peerstore.tables import (
     document,
     element,
     element_change,
-    keyframe,
     observation_log,
     observer,
     peer_document,
     reject,
 )
-from peerstore.times import instant, iso
+from peerstore.times import instant
 
 _FEW_DOCUMENTS = 8  # a peer with more may be one whose attributes change all day: better not read them all
 
@@ -66,24 +73,33 @@ def connection_elements(connection: Connection, ends: Sequence[str]) -> list[int
 
 def resolve_peer(connection: Connection, name: str) -> str:
     """The key of the peer with this key, unique prefix of a key, or unique device name."""
-    try:
-        key = canonical_peer_key(name)
-    except InputError:
-        key = name
-    peers = sa.select(element.c.peer1).where(element.c.kind == "peer")
-    observers = sa.select(observer.c.observer_key)
-    exact = [peers.where(element.c.peer1 == key), observers.where(observer.c.observer_key == key)]
-    if any(connection.execute(statement).first() for statement in exact):
-        return key
-    beginning = [peers.where(*_from(element.c.peer1, name)), observers.where(*_from(observer.c.observer_key, name))]
-    found = {each for statement in beginning for each in connection.execute(statement.limit(10)).scalars()}
-    found = {each for each in found if each.startswith(name)} or _named(connection, name)
+    found = _keyed(connection, name) or _named(connection, name)
     if len(found) == 1:
         return found.pop()
     if not found:
         raise UnknownPeer(f"no peer goes by {name!r}: `peerstore peers` lists them")
     shown = ", ".join(sorted(found)[:5]) + (", ..." if len(found) > 5 else "")
     raise UnknownPeer(f"several peers go by {name!r}: {shown}; give more of the key")
+
+
+def _keyed(connection: Connection, name: str) -> set[str]:
+    """The key that a text spells, or else the first keys that begin with it."""
+    try:
+        checked_text(name, "a peer key", MAX_KEY)
+    except InputError:
+        return set()  # no database can be asked for it, and no key begins like that
+    try:
+        key = canonical_peer_key(name)
+    except InputError:
+        key = name
+    peers = sa.select(element.c.peer1).where(element.c.kind == "peer")
+    observers = sa.select(observer.c.observer_key).where(observer.c.observer_key.not_like(f"{FORGOTTEN_OBSERVER}%"))
+    exact = [peers.where(element.c.peer1 == key), observers.where(observer.c.observer_key == key)]
+    if any(connection.execute(statement).first() for statement in exact):
+        return {key}
+    beginning = [peers.where(*_from(element.c.peer1, name)), observers.where(*_from(observer.c.observer_key, name))]
+    found = {each for statement in beginning for each in connection.execute(statement.limit(10)).scalars()}
+    return {each for each in found if each.startswith(name)}
 
 
 def _from(column: sa.Column[Any], name: str) -> tuple[sa.ColumnElement[bool], ...]:
@@ -93,7 +109,7 @@ def _from(column: sa.Column[Any], name: str) -> tuple[sa.ColumnElement[bool], ..
 
 def _named(connection: Connection, name: str) -> set[str]:
     """The keys of peers that ever had this device name."""
-    text = json.dumps({"device_name": name}, ensure_ascii=False)[1:-1].replace(": ", ":")
+    text = dumps({"device_name": name})[1:-1]
     pattern = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     documents = sa.select(document.c.id, document.c.body).where(document.c.body.like(pattern, escape="\\"))
     numbers = [row.id for row in connection.execute(documents) if device_name(row.body) == name]
@@ -147,16 +163,20 @@ def _only_names(connection: Connection) -> dict[int, str | None]:
 
 
 def observer_summaries(connection: Connection, scope: Scope, now: int) -> list[ObserverSummary]:
-    """Every observer of a scope that had spoken."""
+    """Every observer of a scope that had spoken; of a pruned history, by its observations from the horizon on and those
+    that were in force at it."""
     log = observation_log.c
     statement = sa.select(
         sa.func.min(log.observed_at), sa.func.max(log.observed_at), sa.func.max(log.recorded_at), sa.func.count()
     ).where(log.observer_id == sa.bindparam("observer"))
     if scope.known_at is not None:
         statement = statement.where(log.recorded_at <= scope.known_at)
+    if scope.retention.horizon is not None:
+        statement = statement.where(after_bound(observation_log))
     found = []
     for key, number in scope.observers.items():
-        first, last, recorded, count = connection.execute(statement, {"observer": number}).one()
+        values = {"observer": number, **from_horizon(connection, number, scope.retention, scope.known_at)}
+        first, last, recorded, count = connection.execute(statement, values).one()
         if count:
             logged = last_logged(connection, number, at_end_of(now), scope.known_at)
             watching = is_watching(logged, now, scope)
@@ -174,6 +194,7 @@ def observation_log_between(
     connection: Connection, scope: Scope, since: int | None, until: int | None
 ) -> Iterator[LoggedObservation]:
     """The observations of a scope in ``[since, until)``, in order of time, then of the observers' keys."""
+    since = scope.begin(since)
     after = BEFORE_ALL if since is None else at_end_of(since - 1)
     upto = AFTER_ALL if until is None else at_end_of(until - 1)
     streams = [_of_observer(connection, key, number, after, upto) for key, number in scope.observers.items()]
@@ -218,69 +239,3 @@ def rejects(connection: Connection) -> Iterator[Reject]:
             bytes(row.content),
             bool(row.complete),
         )
-
-
-@dataclass(slots=True)
-class Status:
-    """What is in the store: counts, bytes, times, and the settings that its durability rests on."""
-
-    database: str
-    engine: str
-    schema: str
-    bytes: int
-    observers: int
-    observations: int
-    peers: int
-    connections: int
-    changes: int
-    documents: int
-    keyframes: int
-    rejected: int
-    conflicts: int
-    first_observed_at: str | None
-    last_observed_at: str | None
-    last_recorded_at: str | None
-    durability: dict[str, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The status as JSON."""
-        return asdict(self)
-
-
-def status(database: Database, connection: Connection) -> Status:
-    """Count what is in the store."""
-
-    def count(table: sa.Table, *conditions: Any) -> int:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*conditions)).scalar_one())
-
-    numbers = list(connection.execute(sa.select(observer.c.id)).scalars())
-    log = observation_log.c
-    ends = [_ends(connection, number) for number in numbers]
-    last_recorded = connection.execute(sa.select(sa.func.max(observer.c.last_recorded_at))).scalar()
-    version = connection.dialect.server_version_info or ()
-    return Status(
-        database=str(database.path) if database.path is not None else redacted(database.url),
-        engine=f"{connection.dialect.name} {'.'.join(map(str, version))}",
-        schema=revision(connection) or "none",
-        bytes=database.size(connection),
-        observers=len(numbers),
-        observations=count(observation_log, log.observer_id.is_not(None)),
-        peers=count(element, element.c.kind == "peer"),
-        connections=count(element, element.c.kind == "connection"),
-        changes=count(element_change),
-        documents=count(document),
-        keyframes=count(keyframe),
-        rejected=count(reject, reject.c.kind == "rejected"),
-        conflicts=count(reject, reject.c.kind == "conflict"),
-        first_observed_at=min((first for first, _ in ends), default=None),
-        last_observed_at=max((last for _, last in ends), default=None),
-        last_recorded_at=iso(last_recorded) if last_recorded is not None and ends else None,
-        durability=database.durability(),
-    )
-
-
-def _ends(connection: Connection, number: int) -> tuple[str, str]:
-    log = observation_log.c
-    first = connection.execute(sa.select(sa.func.min(log.observed_at)).where(log.observer_id == number)).scalar_one()
-    last = last_logged(connection, number, AFTER_ALL)
-    return iso(first), iso(first if last is None else last.observed_at)

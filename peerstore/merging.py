@@ -8,6 +8,7 @@ the smaller observer key). The view of one observer is the merged presence of th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from peerstore.keyframes import State
 from peerstore.model import Element
@@ -73,3 +74,51 @@ class Holders:
             return holders[reporter]
         newest = max(holders, key=lambda observer: (begins(observer, element), -self._ranks[observer]))
         return holders[newest]
+
+
+class Merged(NamedTuple):
+    """What the watching observers hold: ``agreed`` is what ``everyone`` of them holds with one document, ``holders``
+    the rest."""
+
+    everyone: tuple[str, ...]
+    agreed: State
+    holders: Holders
+    begins: Begins
+
+    def state(self) -> State:
+        """The merged presence in ids: element to document."""
+        if not self.holders.by_element:
+            return self.agreed
+        rest = {element: self.holders.document(element, self.begins) for element in self.holders.by_element}
+        return self.agreed | {element: document for element, document in rest.items() if document is not None}
+
+
+def merged(
+    observers: Mapping[str, int], states: Mapping[str, State], elements: Callable[[int], Element], begins: Begins
+) -> Merged:
+    """The states of the watching ones of some observers, merged."""
+    everyone, holders = tuple(sorted(states)), Holders(observers, elements)
+    first, *others = states.values() or [{}]
+    if not others:
+        return Merged(everyone, first, holders, begins)
+    alike = first.items() & others[0].items()
+    for state in others[1:]:
+        alike &= state.items()
+    agreed = dict(alike)
+    for key, state in states.items():
+        holders.add(observers[key], {element: state[element] for element in state.keys() - agreed.keys()})
+    return Merged(everyone, agreed, holders, begins)
+
+
+def merged_holders(observers: Mapping[str, int], watching: set[int], holders: Holders, begins: Begins) -> Merged:
+    """The same, of what a walk knows of each element: who holds it."""
+    everyone = tuple(sorted(key for key, number in observers.items() if number in watching))
+    agreed: State = {}
+    rest = Holders(observers, holders.element)
+    for element, held in holders.by_element.items():
+        documents = set(held.values())
+        if len(held) == len(watching) and len(documents) == 1:
+            agreed[element] = documents.pop()
+        else:
+            rest.by_element[element] = held
+    return Merged(everyone, agreed, rest, begins)

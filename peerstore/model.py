@@ -7,7 +7,7 @@ an end of ``None`` means "it still holds". An interval is half-open: ``[start, e
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
@@ -84,11 +84,13 @@ class Recorded:
     """What became of one recorded observation.
 
     ``changes`` counts the peers and connections that the observation added, removed or altered against the state that
-    was in force before it (0 for a duplicate, a conflict or a stop marker).
+    was in force before it (0 for a duplicate, a conflict or a stop marker). ``rejected``, for a ``reason``, is what the
+    store must not record any more: it was observed before the horizon of a pruned history, or by a forgotten peer.
     """
 
-    status: Literal["recorded", "duplicate", "conflict"]
+    status: Literal["recorded", "duplicate", "conflict", "rejected"]
     changes: int = 0
+    reason: str = field(default="", repr=False)
 
 
 @dataclass(slots=True)
@@ -180,6 +182,14 @@ class Peer:
         extra: Mapping[str, Any] = self.document.get("extra", {})
         return extra
 
+    def has_document_of(self, other: Peer) -> bool:
+        """Whether both have the same attributes."""
+        return self._document is other._document or self._document.text == other._document.text
+
+    def as_observer(self) -> Peer:
+        """The same peer, which is itself one of the observers."""
+        return Peer(self.peer_key, self._document, True, self.seen_by)
+
     def to_dict(self) -> dict[str, Any]:
         """The peer in the JSON of a presence."""
         result: dict[str, Any] = {
@@ -231,6 +241,10 @@ class Connection:
     flags: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     extra_by: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_unknown_peer(self) -> Connection:
+        """The same connection, an end of which is not among the presence's peers."""
+        return replace(self, flags=(*self.flags, "unknown_peer"))
 
     def to_dict(self) -> dict[str, Any]:
         """The connection in the JSON of a presence."""

@@ -32,7 +32,7 @@ MAX_LINE = 16 * 1024 * 1024
 """The longest line that is held in memory, in bytes without its newline."""
 KEPT_OF_LONGER = 64 * 1024
 """How many bytes of a longer line are kept."""
-BATCH_BYTES = 32 * 1024 * 1024
+BATCH_BYTES = 8 * 1024 * 1024
 """A batch is closed once its lines hold about this many bytes."""
 STDIN = "stdin"
 """The source of lines that came by standard input (``-``)."""
@@ -86,6 +86,8 @@ def read_lines(stream: BinaryIO, source: str) -> Iterator[Line]:
             line = _line(stream, source, number, piece)
             if line is not None:
                 yield line
+            else:
+                number += _skipped_blank_lines(stream)
     except _DAMAGE as error:
         raise _damaged(source, number, error) from error
 
@@ -113,7 +115,7 @@ def open_lines(path: str | Path) -> Iterator[Source]:
 
 
 def batches(lines: Iterable[Line], size: int = 1000, seconds: float = 0.2) -> Iterator[list[Line]]:
-    """Group lines for recording: up to ``size`` lines or about 32 MB, but never let a line wait for the rest.
+    """Group lines for recording: up to ``size`` lines or about 8 MB, but never let a line wait for the rest.
 
     A thread reads ahead. A batch closes ``seconds`` after its first line came, so what trickles through a pipe is
     recorded promptly. What ``lines`` raises is raised here, after the lines before it.
@@ -135,6 +137,17 @@ def _line(stream: BinaryIO, source: str, number: int, piece: bytes) -> Line | No
     if not ended or len(content) > MAX_LINE:
         return _longer(stream, source, number, content, ended)
     return Line(source, number, content, complete=True, length=len(content)) if content.strip() else None
+
+
+def _skipped_blank_lines(stream: BinaryIO) -> int:
+    """How many blank lines were skipped that come next and are in the buffer already: a few bytes of compressed data
+    may hold millions of them."""
+    peek: Callable[[int], bytes] | None = getattr(stream, "peek", None)
+    if peek is None:
+        return 0
+    ahead = peek(1)
+    end = ahead.rfind(b"\n", 0, len(ahead) - len(ahead.lstrip())) + 1
+    return stream.read(end).count(b"\n") if end else 0
 
 
 def _longer(stream: BinaryIO, source: str, number: int, content: bytes, ended: bool) -> Line:

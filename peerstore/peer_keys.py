@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -44,10 +45,19 @@ def canonical_peer_key(value: object) -> str:
     >>> canonical_peer_key("badge-164"), canonical_peer_key([1, 2, 3])
     ('badge-164', 'pkAQID')
     """
+    return _canonical_text(value) if type(value) is str else _canonical(value)
+
+
+def _canonical(value: object) -> str:
     key = spelled_key(normal(value))
     if key is None:
         raise InputError("a peer key is empty; text or bytes were expected")
     return key
+
+
+@functools.lru_cache(maxsize=4096)
+def _canonical_text(value: str) -> str:
+    return _canonical(value)
 
 
 def spelled_key(value: Json) -> str | None:
@@ -122,6 +132,11 @@ def anonymous_peer(observer: str, device_name: str, ordinal: int) -> str:
 def anonymous_end(observer: str, connection_id: str, end: int) -> str:
     """The handle of a connection's end (1 or 2) without a key: ``anonymous:<observer>:connection:<id>:<end>``."""
     return f"{ANONYMOUS}{_part(observer)}:connection:{_part(connection_id)}:{end}"
+
+
+def handles_of(observer: str) -> str:
+    """How every handle that an observer gave begins."""
+    return f"{ANONYMOUS}{_part(observer)}:"
 
 
 def _part(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy.engine import Connection as DatabaseConnection
@@ -12,11 +14,11 @@ from sqlalchemy.engine import Connection as DatabaseConnection
 from peerstore.answers.changes import AttributeDifference, Difference
 from peerstore.canonical import Document, differences_at
 from peerstore.coverage import Scope, is_watching, last_watching
-from peerstore.dictionary import Dictionary
+from peerstore.dictionary import Dictionary, Ranked, Shown, rank
 from peerstore.ditto import render
 from peerstore.errors import MissingExtra, QuestionError
 from peerstore.keyframes import State
-from peerstore.merging import Begins, Holders
+from peerstore.merging import Begins, Merged, merged
 from peerstore.model import Connection, Element, ObserverState, Peer
 from peerstore.states import Logged, Position, at_end_of, last_logged, logged_between, state_at
 from peerstore.timelines import last_row
@@ -33,6 +35,8 @@ class Presence:
     ``peers`` maps peer keys, in byte order, to peers, the local peers among them; ``connections`` is sorted;
     ``observers`` names, for each observer, the observation that the answer rests on. Where no observer was watching,
     ``peers`` and ``connections`` are empty and ``watched`` is false: unobserved, which is not the same as absent.
+
+    Answers of one store share the peers and connections that are equal in them: do not modify them.
     """
 
     at: datetime
@@ -142,13 +146,20 @@ def observer_state(
 def presence_at(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, at: int) -> Presence:
     """The merged presence of a scope at an instant."""
     views = views_at(connection, scope, at)
-    dictionary.elements(connection, {element for view in views for element in view.state})
-    holders = Holders(scope.observers, lambda element: dictionary.elements(connection, [element])[element])
-    for view in views:
-        holders.add(view.observer_id, view.state)
-    begins = begins_by_rows(connection, scope, {view.observer_id: view.logged for view in views})
+    found = _merged(connection, dictionary, scope, views)
     states = tuple(observer_state(connection, scope, view.key, view.logged, at) for view in views)
-    return assemble(connection, dictionary, scope, holders, begins, states, at)
+    return assembled(connection, dictionary, scope, found, states, at)
+
+
+def state_of(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, at: int) -> State:
+    """The merged presence of a scope at an instant, in the ids of the dictionaries: element to document."""
+    return _merged(connection, dictionary, scope, views_at(connection, scope, at)).state()
+
+
+def _merged(connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, views: list[View]) -> Merged:
+    begins = begins_by_rows(connection, scope, {view.observer_id: view.logged for view in views})
+    states = {view.key: view.state for view in views if view.watching}
+    return merged(scope.observers, states, lambda element: dictionary.elements(connection, [element])[element], begins)
 
 
 def begins_by_rows(connection: DatabaseConnection, scope: Scope, in_force: Mapping[int, Logged | None]) -> Begins:
@@ -198,50 +209,106 @@ def _first_known(
     return None
 
 
-def assemble(
+def assembled(
     connection: DatabaseConnection,
     dictionary: Dictionary,
     scope: Scope,
-    holders: Holders,
-    begins: Begins,
+    found: Merged,
     states: tuple[ObserverState, ...],
     at: int,
 ) -> Presence:
     """A presence from what the watching observers hold."""
-    elements = dictionary.elements(connection, holders.by_element)
-    documents = dictionary.documents(connection, {d for held in holders.by_element.values() for d in held.values()})
-    speaking = {state.observer for state in states if state.observed_at is not None}
     names = {number: key for key, number in scope.observers.items()}
-    peers: dict[str, Peer] = {}
-    connections: list[Connection] = []
-    graphs: dict[str, Document] = {}
+    shown = _shown(connection, dictionary, found, names)
+    begin = bisect_left(shown, _PLACES[Document], key=_place)
+    end = bisect_left(shown, _PLACES[Peer], begin, key=_place)
+    peers: dict[str, Peer] = {peer.peer_key: peer for peer in shown[end:]}  # type: ignore[union-attr, misc]
+    for state in states:
+        if state.observed_at is not None and state.observer in peers:
+            peers[state.observer] = peers[state.observer].as_observer()
+    links: list[Connection] = shown[:begin]  # type: ignore[assignment]
+    for place, link in enumerate(links):
+        if link.peer1 not in peers or link.peer2 not in peers:
+            links[place] = link.with_unknown_peer()
+    known_at = None if scope.known_at is None else instant(scope.known_at)
+    graphs = _graphs(connection, dictionary, found, names, shown[begin:end])
+    return Presence(instant(at), known_at, peers, tuple(links), states, graphs)
+
+
+_PLACES: Mapping[type, int] = {Connection: 0, Document: 1, Peer: 2}
+
+
+def _place(shown: object) -> int:
+    return _PLACES[type(shown)]
+
+
+def _shown(
+    connection: DatabaseConnection, dictionary: Dictionary, found: Merged, names: Mapping[int, str]
+) -> list[Shown]:
+    """What a presence shows, in the order of the elements. What everyone agrees on was often shown before: the same
+    objects are shown again."""
+    known = dictionary.shown(found.everyone)
+    ranked: list[Ranked] = list(filter(None, map(known.get, found.agreed.items())))
+    if len(ranked) < len(found.agreed):
+        new = [pair for pair in found.agreed.items() if pair not in known]
+        elements = dictionary.elements(connection, [number for number, _ in new])
+        documents = dictionary.documents(connection, [document for _, document in new])
+        for number, document in new:
+            item, text = elements[number], documents[document]
+            each = known[number, document] = rank(item), _of_element(item, text, [text], found.everyone)
+            ranked.append(each)
+    if found.holders.by_element:
+        ranked += _disputed(connection, dictionary, found, names)
+    ranked.sort(key=itemgetter(0))
+    return [shown for _, shown in ranked]
+
+
+def _disputed(
+    connection: DatabaseConnection, dictionary: Dictionary, found: Merged, names: Mapping[int, str]
+) -> Iterator[Ranked]:
+    """What is shown of the elements that some do not hold, or hold with another document."""
+    by_element = found.holders.by_element
+    elements = dictionary.elements(connection, by_element)
+    documents = dictionary.documents(connection, {each for held in by_element.values() for each in held.values()})
     seen_by: dict[tuple[int, ...], tuple[str, ...]] = {}
-    for number, held in holders.by_element.items():
-        element = elements[number]
-        if element.kind == "graph":
-            graphs = {names[observer]: documents[document] for observer, document in held.items()}
-            continue
+    for number, held in by_element.items():
         who = tuple(held)
         if who not in seen_by:
-            seen_by[who] = tuple(sorted(names[observer] for observer in who))
-        if element.kind == "peer":
-            document = holders.document(number, begins)
-            assert document is not None
-            peers[element.key] = Peer(element.key, documents[document], element.key in speaking, seen_by[who])
-        else:
-            connections.append(_connection(element, [documents[each] for each in held.values()], seen_by[who]))
-    for link in connections:
-        link.flags = _flags(link, peers)
-    connections.sort(key=lambda link: (link.peer1, link.peer2, link.type, link.id))
-    known_at = None if scope.known_at is None else instant(scope.known_at)
-    return Presence(instant(at), known_at, dict(sorted(peers.items())), tuple(connections), states, graphs)
+            seen_by[who] = tuple(sorted(map(names.__getitem__, who)))
+        chosen = found.holders.document(number, found.begins)
+        assert chosen is not None
+        several = [documents[each] for each in held.values()]
+        yield rank(elements[number]), _of_element(elements[number], documents[chosen], several, seen_by[who])
+
+
+def _of_element(element: Element, document: Document, documents: Iterable[Document], seen_by: tuple[str, ...]) -> Shown:
+    """An element as those who hold it show it: a peer by the document that counts, a connection by all of them."""
+    if element.kind == "peer":
+        return Peer(element.key, document, False, seen_by)
+    return document if element.kind == "graph" else _connection(element, documents, seen_by)
+
+
+def _graphs(
+    connection: DatabaseConnection,
+    dictionary: Dictionary,
+    found: Merged,
+    names: Mapping[int, str],
+    shown: Sequence[Shown],
+) -> dict[str, Document]:
+    """The document of each observer's graph, of which a presence shows one."""
+    for number, held in found.holders.by_element.items():
+        if dictionary.elements(connection, [number])[number].kind == "graph":
+            documents = dictionary.documents(connection, held.values())
+            return {names[observer]: documents[document] for observer, document in held.items()}
+    return {key: document for key in found.everyone for document in shown if isinstance(document, Document)}
 
 
 def _connection(element: Element, documents: Iterable[Document], seen_by: tuple[str, ...]) -> Connection:
     ends = {1: element.key, 2: element.other}
     values = [document.value for document in documents]
     listed_by = {ends.get(end, end) for value in values for end in value.get("listed_by", ())}
-    link = Connection(element.id, element.key, element.other, element.type, seen_by, tuple(sorted(listed_by)))
+    flags = ("self_link",) if element.key == element.other else ()
+    link = Connection(element.id, element.key, element.other, element.type, seen_by, tuple(sorted(listed_by)), flags)
     for value in values:
         if "extra" in value:
             link.extra = value["extra"]
@@ -250,10 +317,14 @@ def _connection(element: Element, documents: Iterable[Document], seen_by: tuple[
     return link
 
 
-def _flags(link: Connection, peers: Mapping[str, Peer]) -> tuple[str, ...]:
-    self_link = ("self_link",) if link.peer1 == link.peer2 else ()
-    unknown = () if link.peer1 in peers and link.peer2 in peers else ("unknown_peer",)
-    return (*self_link, *unknown)
+def _only_in(links: Iterable[Connection], others: Iterable[Connection]) -> tuple[Connection, ...]:
+    """The connections that are not among the others. Most stand in both as one object."""
+    same = set(map(id, others))
+    candidates = [link for link in links if id(link) not in same]
+    if not candidates:
+        return ()
+    there = set(map(_element, others))
+    return tuple(link for link in candidates if _element(link) not in there)
 
 
 def last_known(connection: DatabaseConnection, scope: Scope, at: int) -> int | None:
@@ -283,15 +354,13 @@ def difference(
     result.changed = tuple(
         AttributeDifference(key, place, old, new)
         for key, peer in new_peers.items()
-        if key in old_peers
+        if key in old_peers and not peer.has_document_of(old_peers[key])
         for place, old, new in differences_at(old_peers[key].document, peer.document, path or "")
     )
     if path is not None:
         return result
     result.appeared = tuple(peer for key, peer in new_peers.items() if key not in old_peers)
     result.disappeared = tuple(peer for key, peer in old_peers.items() if key not in new_peers)
-    old_links = {_element(link): link for link in (before.connections if before else ())}
-    new_links = {_element(link): link for link in (after.connections if after else ())}
-    result.connected = tuple(link for key, link in new_links.items() if key not in old_links)
-    result.disconnected = tuple(link for key, link in old_links.items() if key not in new_links)
+    links = [() if presence is None else presence.connections for presence in (before, after)]
+    result.connected, result.disconnected = _only_in(links[1], links[0]), _only_in(links[0], links[1])
     return result

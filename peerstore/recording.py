@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
@@ -27,32 +28,32 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from peerstore import events
 from peerstore.chain import NEVER_WATCHED, Chain, Edits, Item
+from peerstore.chain_rows import DELETE_CHANGE, UPDATE_GAP, place_values, write_day_sums
 from peerstore.database import Database, chunks
+from peerstore.day_digests import DaySums
+from peerstore.forgetting import REFUSED, UNREAD, Forgotten
 from peerstore.interning import Interning, digest
+from peerstore.keyframe_spacing import Stretch, spacing
 from peerstore.keyframes import State, pack
-from peerstore.late import SPARSE, LateWalk, fetched
+from peerstore.late import SPARSE, LateWalk
 from peerstore.model import Element, Observation, Recorded
+from peerstore.prepared import Prepared
+from peerstore.retention import Retention, forgotten_digests, retention, store_secret
 from peerstore.states import (
     AFTER_ALL,
-    BEFORE_ALL,
     Logged,
     Position,
     after_bound,
     between,
-    changes_between,
-    keyframe_after,
-    keyframe_before,
     last_logged,
     state_at,
     until_bound,
 )
+from peerstore.store_clock import store_time
 from peerstore.tables import element_change, keyframe, observation_log, observer, reject
-from peerstore.times import micros
-
-KEYFRAME_FLOOR = 64
-"""A keyframe follows once the change rows since the last one are as many as the live elements, but at least this
-many."""
+from peerstore.times import iso
 
 _MOST_KEPT = 500_000  # elements in the states that are kept between batches
 _MOST_EDITS = 500_000  # values that wait to be written
@@ -74,7 +75,8 @@ class Cursor(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Something to be kept aside: ``kind`` is ``rejected`` or ``conflict``."""
+    """Something to be kept aside: ``kind`` is ``rejected`` or ``conflict``. ``recorded_at`` is when another store did
+    so, where that is to be kept."""
 
     kind: str
     source: str
@@ -82,6 +84,7 @@ class Refused(NamedTuple):
     reason: str
     content: bytes
     complete: bool = True
+    recorded_at: int | None = None
 
 
 Refusals = Callable[[Sequence[Recorded]], Sequence[Refused]]
@@ -97,6 +100,8 @@ class Recorder:
         self._interning = Interning(database)
         self._cursors: dict[int, Cursor] = {}
         self._last_recorded_at = NEVER_WATCHED
+        self._retention = Retention()
+        self._forgotten = Forgotten()
 
     def record(
         self, observations: Sequence[Observation], refusals: Refusals | None = None, settled: Sequence[int] = ()
@@ -107,13 +112,16 @@ class Recorder:
         ``settled`` are ids of what was kept aside before and is no longer. An observation that says when another store
         recorded it keeps that time; the store's own clock goes on from the latest of them.
         """
+        begun, refused = time.monotonic(), list[Refused]()
         with self._lock:
             batch = _Batch(self._database, self._interning, self._cursors)
 
             def work(connection: Connection) -> list[Recorded]:
-                results = batch.record(connection, observations, self._now)
+                self._keep_up(connection)
+                results = batch.record(connection, observations, self._now, self._retention, self._forgotten)
                 if refusals is not None:
-                    batch.keep_aside(connection, refusals(results), self._now)
+                    refused[:] = _told(refusals(results), self._forgotten)
+                    batch.keep_aside(connection, refused, self._now)
                 if settled:
                     connection.execute(sa.delete(reject).where(reject.c.id == sa.bindparam("settled")), _ids(settled))
                 return results
@@ -124,7 +132,25 @@ class Recorder:
                 self._interning.forget()
                 raise
             self._remember(batch)
+        if refused or events.batches_are_told():
+            _tell(results, refused, time.monotonic() - begun)
         return results
+
+    def _keep_up(self, connection: Connection) -> None:
+        """Learn what was removed since; nothing is removed while this transaction lasts."""
+        self._database.hold_off_removals(connection)
+        kept = retention(connection)
+        if kept.generation != self._retention.generation:
+            # What is known by id may be gone.
+            self._interning.forget()
+            self._cursors.clear()
+            digests = forgotten_digests(connection)
+            self._forgotten = Forgotten(digests, store_secret(connection)) if digests else Forgotten()
+        self._retention = kept
+
+    def keep_aside(self, refused: Sequence[Refused]) -> None:
+        """Keep aside what another store has refused."""
+        self.record([], lambda _: refused)
 
     def _remember(self, batch: _Batch) -> None:
         if sum(len(cursor.state) + 1 for cursor in self._cursors.values()) > _MOST_KEPT:
@@ -136,17 +162,47 @@ class Recorder:
 
     def _now(self, connection: Connection) -> int:
         """The store's clock: never backwards, and another value for every transaction."""
-        if self._clock is not None:
-            now = micros(self._clock())
-        else:
-            server = self._database.clock(connection)
-            now = time.time_ns() // 1000 if server is None else server
-        last = connection.execute(sa.select(sa.func.max(observer.c.last_recorded_at))).scalar()
-        return max(now, self._last_recorded_at + 1, NEVER_WATCHED if last is None else last + 1)
+        return max(store_time(self._database, connection, self._clock), self._last_recorded_at + 1)
+
+
+def _tell(results: Sequence[Recorded], refused: Sequence[Refused], seconds: float) -> None:
+    if refused:
+        kinds, first = Counter(each.kind for each in refused), refused[0]
+        events.lines_refused(kinds["rejected"], kinds["conflict"], first.source, first.line, first.reason)
+    if events.batches_are_told():
+        counts = Counter(result.status for result in results)
+        events.batch_recorded(counts, sum(result.changes for result in results), len(refused), seconds)
 
 
 def _ids(settled: Sequence[int]) -> list[dict[str, int]]:
     return [{"settled": number} for number in settled]
+
+
+def too_early(given: Observation, closed_before: int) -> Recorded | None:
+    """What becomes of an observation of a time of which the history is no longer whole; ``None`` if it is."""
+    if given.observed_at >= closed_before:
+        return None
+    reason = (
+        f"it was observed at {iso(given.observed_at)}, and what was observed before {iso(closed_before)} was pruned or"
+        " thinned: what it would change there is not known any more"
+    )
+    return Recorded("rejected", reason=reason)
+
+
+def _told(refused: Sequence[Refused], forgotten: Forgotten) -> Sequence[Refused]:
+    """What is kept of what was refused: nothing that was said by or of a forgotten peer."""
+    return [_without_content(each, forgotten) for each in refused] if forgotten else refused
+
+
+def _without_content(refused: Refused, forgotten: Forgotten) -> Refused:
+    if forgotten.mentioned(refused.source.encode("utf-8", "surrogatepass")):
+        refused = refused._replace(source="(named after a forgotten peer)")
+    if refused.reason == REFUSED:
+        return refused._replace(content=b"", complete=False)
+    if forgotten.mentioned(refused.content) or forgotten.mentioned(refused.reason.encode("utf-8", "surrogatepass")):
+        reason = refused.reason if refused.kind == "conflict" else UNREAD
+        return refused._replace(reason=reason, content=b"", complete=False)
+    return refused
 
 
 class _Batch:
@@ -161,18 +217,45 @@ class _Batch:
         self._interning = interning
         self._known_cursors = cursors
         self._last_recorded_at: dict[int, int] = {}
-        self._stretches: list[_Stretch] = []
+        self._stretches: list[Stretch] = []
         self._pairs: set[tuple[int, int]] = set()
+        self._days = DaySums(interning.digests)
+        self._observers: dict[int, str] = {}
         self._tried = False
 
     def record(
+        self,
+        connection: Connection,
+        observations: Sequence[Observation],
+        now: Callable[[Connection], int],
+        kept: Retention,
+        forgotten: Forgotten,
+    ) -> list[Recorded]:
+        """Merge the observations into their observers' chains, but for what must not be recorded any more."""
+        self._begin()
+        closed = kept.closed_before
+        if not forgotten and (closed is None or all(given.observed_at >= closed for given in observations)):
+            return self._record(connection, observations, now)
+        results: list[Recorded | None] = []
+        open_ones: list[Observation] = []
+        for given in observations:
+            what = forgotten.without(given) if forgotten else given
+            result = Recorded("rejected", reason=REFUSED) if what is None else None
+            if what is not None and closed is not None:
+                result = too_early(what, closed)
+            if what is not None and result is None:
+                open_ones.append(what)
+            results.append(result)
+        recorded = iter(self._record(connection, open_ones, now))
+        return [next(recorded) if result is None else result for result in results]
+
+    def _record(
         self, connection: Connection, observations: Sequence[Observation], now: Callable[[Connection], int]
     ) -> list[Recorded]:
-        """Merge the observations into their observers' chains."""
-        self._begin()
         if not observations:
             return []
         observers = self._interning.observers(connection, {given.observer for given in observations})
+        self._observers = {observers[given.observer]: given.observer for given in observations}
         items = self._items(connection, observations)
         graph_element = self._interning.element_id(connection, Element("graph"))
         self._last_recorded_at = self._standing(connection, observers.values())
@@ -194,19 +277,24 @@ class _Batch:
         self.outdated.clear()
         self._stretches.clear()
         self._pairs.clear()
+        self._days = DaySums(self._interning.digests)
 
     def _items(self, connection: Connection, observations: Sequence[Observation]) -> list[Item]:
         graphs = [given.graph for given in observations if given.graph is not None]
-        states = iter(self._interning.states(connection, graphs))
-        return [
-            Item(at, sequence, None if graph is None else next(states), max_silence, Recorded("recorded"), recorded_at)
-            for _, at, sequence, graph, max_silence, recorded_at in observations
-        ]
+        interned = iter(self._interning.states(connection, graphs))
+        items = []
+        for _, at, sequence, graph, max_silence, recorded_at in observations:
+            state = (None,) if graph is None else next(interned)
+            items.append(Item(at, sequence, state[0], max_silence, Recorded("recorded"), recorded_at, *state[1:]))
+        return items
 
     def _standing(self, connection: Connection, ids: Iterable[int]) -> dict[int, int]:
         """When something of each observer was last recorded; from here on, nobody else records anything of them."""
+        numbers = sorted(ids)
+        if len(numbers) == 1 and self._database.is_sqlite:
+            return dict(_STANDING.all(connection, {"observer": numbers[0]}))
         found: dict[int, int] = {}
-        for chunk in chunks(sorted(ids)):
+        for chunk in chunks(numbers):
             statement = sa.select(observer.c.id, observer.c.last_recorded_at).where(observer.c.id.in_(chunk))
             if not self._database.is_sqlite:
                 statement = statement.order_by(observer.c.id).with_for_update(key_share=True)
@@ -216,9 +304,11 @@ class _Batch:
     def _finish(self, connection: Connection, of_observer: dict[int, list[Item]]) -> None:
         self.flush(connection)
         for stretch in self._stretches:
-            stretch.space_keyframes(self, connection)
-        self.flush(connection)
+            for start in stretch.long_ways(connection):
+                self.edits.keyframes += stretch.keyframes_after(connection, start)
+                self.flush(connection)
         self._interning.pair(connection, self._pairs)
+        write_day_sums(self._database, connection, self._days)
         recorded = [
             observer_id
             for observer_id, items in of_observer.items()
@@ -227,9 +317,9 @@ class _Batch:
         for observer_id in recorded:
             self.cursors[observer_id] = self.cursors[observer_id]._replace(last_recorded_at=self.recorded_at)
         if recorded:
-            statement = sa.update(observer).where(observer.c.id == sa.bindparam("recorded_observer"))
-            values = [{"recorded_observer": number, "last_recorded_at": self.recorded_at} for number in recorded]
-            connection.execute(statement, values)
+            _SET_RECORDED_AT.run(
+                connection, [{"observer": number, "recorded_at": self.recorded_at} for number in recorded]
+            )
 
     def keep_aside(self, connection: Connection, refused: Sequence[Refused], now: Callable[[Connection], int]) -> None:
         """Keep what was refused, once each however often it comes."""
@@ -240,9 +330,9 @@ class _Batch:
         rows = [
             {
                 "digest": digest(repr((each.kind, each.source, each.line)).encode() + each.content),
-                "recorded_at": self.recorded_at,
                 **each._asdict(),
                 "complete": int(each.complete),
+                "recorded_at": self.recorded_at if each.recorded_at is None else each.recorded_at,
             }
             for each in refused
         ]
@@ -255,7 +345,7 @@ class _Batch:
             return None
         return cursor
 
-    def touch(self, stretch: _Stretch, reached: Position) -> None:
+    def touch(self, stretch: Stretch, reached: Position) -> None:
         """Note that rows were added in the midst of a chain, and mended up to a place: if its end is among them, the
         cursor is no longer true."""
         self._stretches.append(stretch)
@@ -269,11 +359,13 @@ class _Batch:
     def flush(self, connection: Connection) -> None:
         """Write what the chains have worked out so far."""
         edits = self.edits
+        self._days.take(connection, edits, self._observers)
         if edits.gaps:
-            connection.execute(_UPDATE_GAP, [{**_place(number, at), "gap_from": gap} for number, at, gap in edits.gaps])
+            values = [{**place_values(number, logged.position), "gap_from": gap} for number, logged, gap in edits.gaps]
+            connection.execute(UPDATE_GAP, values)
         if edits.deleted:
             connection.execute(
-                _DELETE_CHANGE, [{**_place(number, at), "element": e} for number, at, e in edits.deleted]
+                DELETE_CHANGE, [{**place_values(number, at), "element": e} for number, at, e, *_ in edits.deleted]
             )
         self._database.insert(connection, observation_log, edits.logged)
         self._database.insert(connection, element_change, edits.changes)
@@ -282,59 +374,19 @@ class _Batch:
         edits.clear()
 
 
-_log, _change, _keyframe = observation_log.c, element_change.c, keyframe.c
-_AT: dict[str, sa.BindParameter[int]] = {
-    "observer": sa.bindparam("observer"),
-    "at": sa.bindparam("at"),
-    "at_sequence": sa.bindparam("at_sequence"),
-}
-_UPDATE_GAP = (
-    sa.update(observation_log)
-    .where(_log.observer_id == _AT["observer"], _log.observed_at == _AT["at"], _log.sequence == _AT["at_sequence"])
-    .values(gap_from=sa.bindparam("gap_from"))
+_STANDING = Prepared(
+    sa.select(observer.c.id, observer.c.last_recorded_at).where(observer.c.id == sa.bindparam("observer"))
 )
-_DELETE_CHANGE = sa.delete(element_change).where(
-    _change.observer_id == _AT["observer"],
-    _change.observed_at == _AT["at"],
-    _change.sequence == _AT["at_sequence"],
-    _change.element_id == sa.bindparam("element"),
+_SET_RECORDED_AT = Prepared(
+    sa.update(observer)
+    .where(observer.c.id == sa.bindparam("observer"))
+    .values(last_recorded_at=sa.bindparam("recorded_at"))
 )
-
-
-def _place(observer_id: int, position: Position) -> dict[str, int | None]:
-    return {"observer": observer_id, "at": position.observed_at, "at_sequence": position.sequence}
-
-
 _COUNT_LOGGED = sa.select(sa.func.count()).where(
-    _log.observer_id == _AT["observer"], after_bound(observation_log), until_bound(observation_log)
+    observation_log.c.observer_id == sa.bindparam("observer"),
+    after_bound(observation_log),
+    until_bound(observation_log),
 )
-_COUNT_CHANGES = (
-    sa.select(_change.observed_at, _change.sequence, sa.func.count())
-    .where(_change.observer_id == _AT["observer"], after_bound(element_change), until_bound(element_change))
-    .group_by(_change.observed_at, _change.sequence)
-    .order_by(_change.observed_at, _change.sequence)
-)
-
-
-def _keyframe_places(*where: sa.ColumnElement[bool]) -> sa.Select[tuple[int, int]]:
-    return sa.select(_keyframe.observed_at, _keyframe.sequence).where(_keyframe.observer_id == _AT["observer"], *where)
-
-
-_KEYFRAMES_AROUND = sa.union_all(
-    sa.select(
-        _keyframe_places(sa.not_(after_bound(keyframe)))
-        .order_by(_keyframe.observed_at.desc(), _keyframe.sequence.desc())
-        .limit(1)
-        .subquery()
-    ),
-    _keyframe_places(after_bound(keyframe), until_bound(keyframe)),
-    sa.select(
-        _keyframe_places(sa.not_(until_bound(keyframe)))
-        .order_by(_keyframe.observed_at, _keyframe.sequence)
-        .limit(1)
-        .subquery()
-    ),
-).order_by("observed_at", "sequence")
 
 
 class _Observing:
@@ -371,7 +423,7 @@ class _Observing:
                 continue
             since += self._add(chain, item)
             # Only a graph's state stands for ever: a stop marker's is that of the graph before it, which may yet come.
-            if item.state is not None and since >= KEYFRAME_FLOOR and since >= len(chain.state):
+            if item.state is not None and since >= spacing(len(chain.state)):
                 self._batch.edits.keyframes += (self._observer_id, *item.position, pack(chain.state))
                 since = 0
         if chain.previous is not None:
@@ -412,57 +464,5 @@ class _Observing:
     def _leave(self, walk: LateWalk) -> None:
         walk.mend()
         if walk.added and walk.chain.previous is not None:
-            stretch = _Stretch(self._observer_id, *walk.added, len(walk.chain.state))
+            stretch = Stretch(self._observer_id, *walk.added, len(walk.chain.state))
             self._batch.touch(stretch, walk.chain.previous.position)
-
-
-class _Stretch(NamedTuple):
-    """A stretch of an observer's chain to which rows were added; about so many elements were ``live`` there."""
-
-    observer_id: int
-    first: Position
-    last: Position
-    live: int
-
-    def space_keyframes(self, batch: _Batch, connection: Connection) -> None:
-        """Add keyframes where the way from one to the next has become long."""
-        for start in self._long_ways(connection):
-            self._shorten(batch, connection, start)
-
-    def _long_ways(self, connection: Connection) -> list[Position]:
-        """The keyframes from which on the way to the next is long."""
-        ends = between(self.observer_id, self.first, self.last)
-        places = [Position._make(row) for row in connection.execute(_KEYFRAMES_AROUND, ends)]
-        before = places.pop(0) if places and places[0] <= self.first else BEFORE_ALL
-        after = places[-1] if places and places[-1] > self.last else AFTER_ALL
-        values = between(self.observer_id, before, after)
-        rows = fetched(connection, _COUNT_CHANGES, values)
-        long: list[Position] = []
-        start, length = before, 0
-        waiting = iter([*places, AFTER_ALL])
-        end = next(waiting)
-        for at, sequence, count in rows:
-            while (at, sequence) > end:
-                start, end, length = end, next(waiting), 0
-            length += count
-            if length > 2 * max(KEYFRAME_FLOOR, self.live) and start not in long[-1:]:
-                long.append(start)
-        return long
-
-    def _shorten(self, batch: _Batch, connection: Connection, start: Position) -> None:
-        position, state = keyframe_before(connection, self.observer_id, start)
-        until = keyframe_after(connection, self.observer_id, start)
-        since, at = 0, position
-        for observed_at, sequence, element, document, _ in changes_between(
-            connection, self.observer_id, position, until
-        ):
-            here = Position(observed_at, sequence)
-            if here != at and since >= max(KEYFRAME_FLOOR, len(state)):
-                batch.edits.keyframes += (self.observer_id, *at, pack(state))
-                since = 0
-            at, since = here, since + 1
-            if document is None:
-                state.pop(element, None)
-            else:
-                state[element] = document
-        batch.flush(connection)

@@ -23,10 +23,9 @@ from peerstore.states import (
     BEFORE_ALL,
     CHANGES_BETWEEN,
     Logged,
-    Position,
     at_end_of,
+    before_lead_in,
     between,
-    last_logged,
     logged_between,
     state_at,
 )
@@ -78,7 +77,7 @@ def _of_observer(
 ) -> Iterator[Replayed]:
     start = BEFORE_ALL if since is None else at_end_of(since - 1)
     if lead_in and since is not None:
-        start = _before_lead_in(connection, number, start, known_at)
+        start = before_lead_in(connection, number, start, known_at)
     end = AFTER_ALL if until is None else at_end_of(until - 1)
     state = state_at(connection, number, start)[0]
     rows = connection.execute(CHANGES_BETWEEN, between(number, start, end), execution_options={"yield_per": 1000})
@@ -94,18 +93,6 @@ def _of_observer(
         if known_at is None or logged.recorded_at <= known_at:
             yield Replayed(key, logged, state, None if changed is None else tuple(changed))
             changed = set()
-
-
-def _before_lead_in(connection: Connection, number: int, start: Position, known_at: int | None) -> Position:
-    """The place just before the observation in force at ``start``, and before the graph that a stop marker leaves."""
-    logged = last_logged(connection, number, start, known_at)
-    if logged is None:
-        return start
-    place = Position(logged.observed_at, logged.sequence - 1)
-    while logged is not None and logged.stopped:
-        logged = last_logged(connection, number, place, known_at)
-        place = place if logged is None else Position(logged.observed_at, logged.sequence - 1)
-    return place
 
 
 _NO_MORE: tuple[tuple[int, int] | None, Iterator[Any]] = (None, iter(()))

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.keyframes import State, unpack
+from peerstore.prepared import Prepared
 from peerstore.tables import element_change, keyframe, observation_log
 
 DAY = 86_400_000_000
@@ -63,28 +64,29 @@ _log = observation_log.c
 _logged = (_log.observed_at, _log.sequence, _log.recorded_at, _log.stopped, _log.max_silence, _log.gap_from)
 _of_observer = _log.observer_id == sa.bindparam("observer")
 
-_LAST = (
+_last = (
     sa.select(*_logged)
     .where(_of_observer, until_bound(observation_log))
     .order_by(_log.observed_at.desc(), _log.sequence.desc())
     .limit(1)
 )
-_LAST_KNOWN = _LAST.where(_log.recorded_at <= sa.bindparam("known_at"))
+_LAST = Prepared(_last)
+_LAST_KNOWN = Prepared(_last.where(_log.recorded_at <= sa.bindparam("known_at")))
 LOGGED_AFTER = (
     sa.select(*_logged).where(_of_observer, after_bound(observation_log)).order_by(_log.observed_at, _log.sequence)
 )
-_LOG = (
+LOGGED_BETWEEN = (
     sa.select(*_logged)
     .where(_of_observer, after_bound(observation_log), until_bound(observation_log))
     .order_by(_log.observed_at, _log.sequence)
 )
-_KEYFRAME = (
+_KEYFRAME = Prepared(
     sa.select(keyframe.c.observed_at, keyframe.c.sequence, keyframe.c.body)
     .where(keyframe.c.observer_id == sa.bindparam("observer"), until_bound(keyframe))
     .order_by(keyframe.c.observed_at.desc(), keyframe.c.sequence.desc())
     .limit(1)
 )
-_KEYFRAME_AFTER = (
+_KEYFRAME_AFTER = Prepared(
     sa.select(keyframe.c.observed_at, keyframe.c.sequence)
     .where(keyframe.c.observer_id == sa.bindparam("observer"), after_bound(keyframe))
     .order_by(keyframe.c.observed_at, keyframe.c.sequence)
@@ -100,7 +102,7 @@ CHANGES_BETWEEN = (
     )
     .order_by(_change.observed_at, _change.sequence)
 )
-_STATE_CHANGES = CHANGES_BETWEEN.with_only_columns(_change.element_id, _change.document_id)
+_STATE_CHANGES = Prepared(CHANGES_BETWEEN.with_only_columns(_change.element_id, _change.document_id))
 
 BEFORE_ALL = Position(-(2**63), 0)
 AFTER_ALL = Position(2**63 - 1, GREATEST_SEQUENCE)
@@ -128,9 +130,9 @@ def last_logged(
     """The observer's last observation at or before a position, as known at ``known_at``."""
     values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
     if known_at is None:
-        row = connection.execute(_LAST, values).first()
+        row = _LAST.first(connection, values)
     else:
-        row = connection.execute(_LAST_KNOWN, {**values, "known_at": known_at}).first()
+        row = _LAST_KNOWN.first(connection, {**values, "known_at": known_at})
     return None if row is None else Logged._make(row)
 
 
@@ -144,11 +146,23 @@ def last_graph(connection: Connection, observer_id: int, until: Position, known_
     return logged
 
 
+def before_lead_in(connection: Connection, number: int, start: Position, known_at: int | None) -> Position:
+    """The place just before the observation in force at ``start``, and before the graph that a stop marker leaves."""
+    logged = last_logged(connection, number, start, known_at)
+    if logged is None:
+        return start
+    place = Position(logged.observed_at, logged.sequence - 1)
+    while logged is not None and logged.stopped:
+        logged = last_logged(connection, number, place, known_at)
+        place = place if logged is None else Position(logged.observed_at, logged.sequence - 1)
+    return place
+
+
 def logged_between(
     connection: Connection, observer_id: int, after: Position, until: Position, most: int | None = None
 ) -> Iterator[Logged]:
     """The observer's observations in ``(after, until]``, in order; at most so many."""
-    statement = _LOG if most is None else _LOG.limit(most)
+    statement = LOGGED_BETWEEN if most is None else LOGGED_BETWEEN.limit(most)
     rows = connection.execute(statement, between(observer_id, after, until), execution_options={"yield_per": 1000})
     return map(Logged._make, rows)
 
@@ -163,7 +177,7 @@ def changes_between(
 def keyframe_before(connection: Connection, observer_id: int, until: Position) -> tuple[Position, State]:
     """The last keyframe at or before a position; before the first one, the empty state before all time."""
     values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
-    row = connection.execute(_KEYFRAME, values).first()
+    row = _KEYFRAME.first(connection, values)
     if row is None:
         return BEFORE_ALL, {}
     return Position(row[0], row[1]), unpack(row[2])
@@ -172,7 +186,7 @@ def keyframe_before(connection: Connection, observer_id: int, until: Position) -
 def keyframe_after(connection: Connection, observer_id: int, after: Position) -> Position:
     """The place of the first keyframe after a position; the end of all time if there is none."""
     values = {"observer": observer_id, "after_at": after.observed_at, "after_sequence": after.sequence}
-    row = connection.execute(_KEYFRAME_AFTER, values).first()
+    row = _KEYFRAME_AFTER.first(connection, values)
     return AFTER_ALL if row is None else Position(row[0], row[1])
 
 
@@ -183,8 +197,9 @@ def state_at(connection: Connection, observer_id: int, position: Position) -> tu
     Costs one keyframe and the changes since it, whatever the length of the history.
     """
     start, state = keyframe_before(connection, observer_id, position)
-    rows = connection.execute(_STATE_CHANGES, between(observer_id, start, position)).all()
+    rows = _STATE_CHANGES.all(connection, between(observer_id, start, position))
     state.update(rows)
-    if rows:
-        state = {element: document for element, document in state.items() if document is not None}
+    for element, document in rows:
+        if document is None and state.get(element, 0) is None:
+            del state[element]
     return state, len(rows)

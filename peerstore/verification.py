@@ -1,13 +1,14 @@
 """Verification: what is stored, held against itself. Never writes.
 
-Documents and elements against their digests; each observer's chain of change rows against itself (what a row calls the
-document before must be it); keyframes against the changes; ``gap_from`` against the log; the documents that peers ever
-had against the changes; the engine's own checks of structure and of foreign keys.
+Documents and elements against their digests; the rows of each observer and day against the digest of the day, so that
+a changed, missing or added row is found and placed; each observer's chain of change rows against itself (what a row
+calls the document before must be it); keyframes against the changes; ``gap_from`` against the log; the documents that
+peers ever had against the changes; the engine's own checks of structure and of foreign keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -15,14 +16,23 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from peerstore import events
 from peerstore.chain import gap_before
 from peerstore.database import Database
+from peerstore.day_digests import (
+    DaySum,
+    KnownDigests,
+    hash_of_change,
+    hash_of_logged,
+    number_of_observer,
+)
 from peerstore.errors import DatabaseError
 from peerstore.interning import digest, element_digest
 from peerstore.keyframes import State, unpack
 from peerstore.model import Element
-from peerstore.states import AFTER_ALL, BEFORE_ALL, Logged, logged_between
-from peerstore.tables import document, element, element_change, keyframe, observer, peer_document
+from peerstore.retention import retention
+from peerstore.states import AFTER_ALL, BEFORE_ALL, DAY, Logged, logged_between
+from peerstore.tables import day_digest, document, element, element_change, keyframe, observer, peer_document, removal
 from peerstore.times import iso
 
 _MOST_FINDINGS = 100
@@ -62,38 +72,63 @@ class Verification:
 def verify(database: Database, connection: Connection, full: bool = True) -> Verification:
     """Check the whole store; ``full=False`` leaves out what takes time in proportion to the history."""
     result = Verification()
-    for problem in _structure(database, connection, full):
-        result._find(problem)
+    checks: list[tuple[str, Callable[[], None]]] = [
+        ("the structure", lambda: _structure(database, connection, result, full))
+    ]
     if full:
-        _digests(connection, result)
-        for number, key in connection.execute(sa.select(observer.c.id, observer.c.observer_key)).all():
-            _Chain(connection, number, key, result).check()
-        _peer_documents(connection, result)
+        checks += [
+            ("the documents", lambda: _documents(connection, result)),
+            ("the elements", lambda: _elements(connection, result)),
+            ("the observers", lambda: _observers(connection, result)),
+            ("the documents of peers", lambda: _peer_documents(connection, result)),
+        ]
+    for what, check in checks:
+        _guarded(result, what, check)
+    for finding in result.findings:
+        events.verification_finding(finding)
+    events.verification_ended(full, result.total_findings, result.checked)
     return result
 
 
-def _structure(database: Database, connection: Connection, full: bool) -> Iterator[str]:
+def _guarded(result: Verification, what: str, check: Callable[[], None]) -> None:
+    """Make a check; if it breaks off, that is a finding: damage takes any form."""
+    try:
+        check()
+    except Exception as error:
+        said = getattr(error, "orig", None) or error
+        result._find(f"{what} cannot be read to the end ({' '.join(str(said).split())})")
+
+
+def _observers(connection: Connection, result: Verification) -> None:
+    digests = KnownDigests()
+    for number, key in connection.execute(sa.select(observer.c.id, observer.c.observer_key)).all():
+        chain = _Chain(connection, number, key, result, digests)
+        _guarded(result, f"observer {key}", chain.check)
+
+
+def _structure(database: Database, connection: Connection, result: Verification, full: bool) -> None:
     if not database.is_sqlite:
         return
     check = "integrity_check" if full else "quick_check"
     for (said,) in connection.exec_driver_sql(f"PRAGMA {check}").all():
         if said != "ok":
-            yield f"SQLite: {said}"
+            result._find(f"SQLite: {said}")
     for table, row, parent, _ in connection.exec_driver_sql("PRAGMA foreign_key_check").all():
-        yield f"row {row} of {table} refers to a row of {parent} that is not there"
+        result._find(f"row {row} of {table} refers to a row of {parent} that is not there")
 
 
-def _digests(connection: Connection, result: Verification) -> None:
-    rows = connection.execute(sa.select(document), execution_options={"yield_per": 1000})
-    for row in rows:
+def _documents(connection: Connection, result: Verification) -> None:
+    for row in connection.execute(sa.select(document), execution_options={"yield_per": 1000}):
         result._count("documents")
-        if digest(row.body.encode()) != bytes(row.digest):
+        if not isinstance(row.body, str) or digest(row.body.encode()) != row.digest:
             result._find(f"document {row.id} does not match its digest")
-    rows = connection.execute(sa.select(element), execution_options={"yield_per": 1000})
-    for row in rows:
+
+
+def _elements(connection: Connection, result: Verification) -> None:
+    for row in connection.execute(sa.select(element), execution_options={"yield_per": 1000}):
         result._count("elements")
         item = Element(row.kind, row.peer1 or "", row.peer2 or "", row.type or "", row.source_id or "")
-        if element_digest(item) != bytes(row.digest):
+        if element_digest(item) != row.digest:
             result._find(f"element {row.id} does not match its digest")
 
 
@@ -108,10 +143,13 @@ def _peer_documents(connection: Connection, result: Verification) -> None:
     count = connection.execute(sa.select(sa.func.count()).select_from(peer_document)).scalar_one()
     if count:
         result.checked["peer_documents"] = count
-    for statement, problem in (
+    checks = [
         (seen.except_(told), "peer_document does not tell that peer {} had document {}"),
         (told.except_(seen), "peer_document tells that peer {} had document {}: no change row does"),
-    ):
+    ]
+    if connection.execute(sa.select(removal.c.id).where(removal.c.finished_at.is_(None)).limit(1)).first():
+        del checks[1]  # one that was broken off: these go last
+    for statement, problem in checks:
         ordered = statement.order_by("element_id", "document_id")
         for pair in connection.execute(ordered, execution_options={"yield_per": 1000}):
             result._find(problem.format(*pair))
@@ -120,12 +158,17 @@ def _peer_documents(connection: Connection, result: Verification) -> None:
 class _Chain:
     """The check of one observer's chain: a replay from its beginning."""
 
-    def __init__(self, connection: Connection, number: int, key: str, result: Verification) -> None:
+    def __init__(
+        self, connection: Connection, number: int, key: str, result: Verification, digests: KnownDigests
+    ) -> None:
         self._connection = connection
         self._number = number
         self._key = key
         self._result = result
         self._state: State = {}
+        self._digests = digests
+        self._days: dict[int, DaySum] = {}
+        self._before_all = retention(connection).before_all
 
     def check(self) -> None:
         """Replay the log, the change rows and the keyframes side by side."""
@@ -134,13 +177,55 @@ class _Chain:
         previous: Logged | None = None
         for logged in logged_between(self._connection, self._number, BEFORE_ALL, AFTER_ALL):
             self._result._count("observations")
-            if gap_before(previous, logged.observed_at) != logged.gap_from:
+            if self._is_whole(logged) and gap_before(previous, logged.observed_at) != logged.gap_from:
                 self._find(logged, "its gap_from is wrong")
-            self._apply(logged, changes.take(logged))
+            rows = changes.take(logged)
+            self._sum_up(logged, rows)
+            self._apply(logged, rows)
             self._compare(logged, keyframes.take(logged))
             previous = logged
         if changes.rest() or keyframes.rest():
             self._result._find(f"observer {self._key}: rows stand at times at which it has no observation")
+        self._compare_days()
+
+    def _sum_up(self, logged: Logged, rows: list[Any]) -> None:
+        day, observer = logged.observed_at // DAY, number_of_observer(self._key)
+        items = self._digests.elements(self._connection, [row.element_id for row in rows])
+        told = [document for row in rows for document in (row.document_id, row.previous_id) if document is not None]
+        documents = self._digests.documents(self._connection, told)
+        total = hash_of_logged(self._key, (self._number, *logged)) + sum(
+            hash_of_change(
+                observer,
+                *logged.position,
+                items.get(row.element_id, 0),
+                documents.get(row.document_id, 0),
+                documents.get(row.previous_id, 0),
+            )
+            for row in rows
+        )
+        self._days[day] = self._days.get(day, DaySum()).plus(DaySum(1, len(rows), total))
+
+    def _compare_days(self) -> None:
+        stored = sa.select(day_digest).where(day_digest.c.observer_id == self._number).order_by(day_digest.c.day)
+        for row in self._connection.execute(stored):
+            self._result._count("days")
+            found = self._days.pop(row.day, DaySum())
+            recorded = DaySum.of_row(row.observations, row.changes, bytes(row.digest))
+            if found.digest() != recorded.digest() or found[:2] != recorded[:2]:
+                self._result._find(self._of_day(row.day, found, recorded))
+        for day, found in sorted(self._days.items()):
+            self._result._find(self._of_day(day, found, DaySum()))
+
+    def _of_day(self, day: int, found: DaySum, recorded: DaySum) -> str:
+        where = f"observer {self._key} on {iso(day * DAY)[:10]}"
+        if found[:2] == recorded[:2]:
+            return (
+                f"{where}: a row of its {found.observations} observations or {found.changes} changes is not as recorded"
+            )
+        return (
+            f"{where}: {found.observations} observations and {found.changes} changes are there,"
+            f" {recorded.observations} and {recorded.changes} were recorded"
+        )
 
     def _rows(self, table: sa.Table) -> Iterator[Any]:
         columns = table.c
@@ -155,12 +240,16 @@ class _Chain:
         for row in rows:
             self._result._count("changes")
             before = self._state.get(row.element_id)
-            if row.previous_id != before or row.document_id == before:
+            if self._is_whole(logged) and (row.previous_id != before or row.document_id == before):
                 self._find(logged, f"the change row of element {row.element_id} does not follow from the one before it")
             if row.document_id is None:
                 self._state.pop(row.element_id, None)
             else:
                 self._state[row.element_id] = row.document_id
+
+    def _is_whole(self, logged: Logged) -> bool:
+        """Whether what was before an observation is still there: of a pruned history a prune left parts."""
+        return logged.observed_at > self._before_all
 
     def _compare(self, logged: Logged, rows: list[Any]) -> None:
         for row in rows:

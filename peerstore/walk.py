@@ -98,6 +98,7 @@ class Walk:
         until: int,
         elements: Collection[int] | ElementKind | None = None,
     ) -> None:
+        assert after >= scope.before_all, "what lies before the horizon is no history"
         self._connection = connection
         self._dictionary = dictionary
         self._scope = scope

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 import uuid
@@ -22,6 +23,12 @@ from tests.postgres import NoServer, fresh_database, give_back, new_store, serve
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 ENGINES = ("sqlite", "postgresql")
+
+# What nohup or a shell lets the tests ignore, the programs that they start would ignore too. A handler, unlike that,
+# is not inherited, and this one ignores them here still.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=50, database=None, print_blob=True)
 hypothesis.settings.register_profile("full", deadline=None, max_examples=1000, database=None, print_blob=True)
@@ -71,9 +78,10 @@ def drop_url(url: str) -> None:
     if parsed.get_backend_name() == "postgresql":
         give_back(parsed)
     else:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{parsed.database}{suffix}").unlink(missing_ok=True)
-        Path(str(parsed.database)).parent.rmdir()
+        file = Path(str(parsed.database))
+        for each in [file, *file.parent.glob(f"{file.name}-*"), *file.parent.glob(f"{file.name}.before-*")]:
+            each.unlink(missing_ok=True)
+        file.parent.rmdir()
 
 
 @pytest.fixture(params=ENGINES)

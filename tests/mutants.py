@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final
 from unittest.mock import patch
 
-from peerstore import coverage, keyframes, presence, recording, states
+from peerstore import coverage, keyframe_spacing, keyframes, presence, recording, states
 from peerstore.answers.changes import Change
 from peerstore.chain import Chain
 from peerstore.merging import Holders
@@ -134,13 +134,19 @@ def recorded_at_follows_the_clock_backwards() -> Iterator[None]:
 
 @mutant
 def known_at_is_ignored() -> Iterator[None]:
-    with method(Asking, "_asking", lambda true, store, observer, _, silence: true(store, observer, None, silence)):
+    def ask(true: Any, store: Asking, observer: Any, _: Any, *others: Any) -> Any:
+        return true(store, observer, None, *others)
+
+    with method(Asking, "_asking", ask):
         yield
 
 
 @mutant
 def max_silence_of_the_question_is_ignored() -> Iterator[None]:
-    with method(Asking, "_asking", lambda true, store, observer, known_at, _: true(store, observer, known_at, None)):
+    def ask(true: Any, store: Asking, observer: Any, known_at: Any, _: Any, *others: Any) -> Any:
+        return true(store, observer, known_at, None, *others)
+
+    with method(Asking, "_asking", ask):
         yield
 
 
@@ -217,5 +223,9 @@ def keyframe_forgets_an_element() -> Iterator[None]:
     def pack(state: keyframes.State) -> bytes:
         return keyframes.pack(dict(list(state.items())[1:]))
 
-    with patch.object(recording, "KEYFRAME_FLOOR", 1), patch.object(recording, "pack", pack):
+    with (
+        patch.object(keyframe_spacing, "KEYFRAME_FLOOR", 1),
+        patch.object(keyframe_spacing, "pack", pack),
+        patch.object(recording, "pack", pack),
+    ):
         yield

@@ -15,7 +15,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 import peerstore
-from peerstore.tables import metadata
+from peerstore.retention import NAMES
+from peerstore.tables import metadata, store_info
 
 
 class NoServer(Exception):
@@ -90,6 +90,7 @@ def _emptied(url: URL) -> bool:
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         try:
+            connection.execute(sa.delete(store_info).where(store_info.c.name.in_(NAMES)))
             found = tuple(connection.exec_driver_sql(_STRUCTURE).one())
         except sa.exc.ProgrammingError:  # a table of ours is gone
             return False
@@ -157,7 +158,7 @@ def _system_server() -> URL:
     )
     options = f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=100"
     _run([binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"], user, folder)
-    atexit.register(_stop, binaries, data, user, folder)
+    _stop_at_our_end(binaries, data, user, folder)
     return URL.create("postgresql+psycopg", "peerstore", database="postgres", query={"host": str(folder)})
 
 
@@ -187,10 +188,20 @@ def _run(command: list[str | Path], user: str | None, folder: Path) -> None:
         raise NoServer(f"{Path(command[0]).name} failed: {done.stderr.decode(errors='replace')[-300:]}")
 
 
-def _stop(binaries: Path, data: Path, user: str | None, folder: Path) -> None:
-    _run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop"], user, folder)
-    time.sleep(0.1)
-    shutil.rmtree(folder, ignore_errors=True)
+def _stop_at_our_end(binaries: Path, data: Path, user: str | None, folder: Path) -> None:
+    """Have the server stopped and its folder removed once this process is gone, however it ends: by a process that
+    waits for the end of a pipe which this one holds."""
+    script = 'read -r _; "$1" -D "$2" -m immediate stop; rm -rf "$3"'
+    watcher = subprocess.Popen(
+        ["sh", "-c", script, "sh", str(binaries / "pg_ctl"), str(data), str(folder)],
+        user=user,
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    atexit.register(watcher.communicate)
 
 
 def _packaged_server() -> URL:

@@ -95,10 +95,12 @@ def test_a_backup_is_the_store(database: Path, tmp_path: Path) -> None:
 
 
 def test_a_copy_of_another_make_is_a_store(database: Path, tmp_path: Path) -> None:
-    """One that is not in WAL mode, as SQLite makes it: its first reader is in nobody's way."""
+    """One that is not in WAL mode, as SQLite makes it: its first reader is in nobody's way, its writer makes it so."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("VACUUM INTO ?", [str(tmp_path / "copy.db")])
     with peerstore.open(tmp_path / "copy.db", create=False) as copy:
+        assert copy.status().durability == {"journal_mode": "delete", "synchronous": "FULL"}
+        assert copy.record(graph("more"), START + timedelta(hours=1)).status == "recorded"
         assert copy.status().durability == {"journal_mode": "wal", "synchronous": "FULL"}
 
 

@@ -427,6 +427,17 @@ def test_a_reader_that_goes_away_is_no_error(demo: Path) -> None:
     assert child.returncode in {0, 141}
 
 
+@pytest.mark.parametrize("library", [None, object()], ids=["this C library", "another C library"])
+def test_a_long_recording_gives_memory_back(library: object, empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or does without that."""
+    monkeypatch.setattr("peerstore.cli.record.BATCHES_BETWEEN_TRIMS", 1)
+    if library is not None:
+        monkeypatch.setattr("ctypes.CDLL", lambda _: library)
+    result = run("--db", "long.db", "record", "-", input=lines([envelope(0, ["one"])]))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("recorded 1,")
+
+
 def test_a_slow_pipe_is_committed_at_once_and_may_be_interrupted(empty: Path) -> None:
     with start("record", "-", "--db", "live.db", stdin=subprocess.PIPE) as child:
         assert child.stdin is not None

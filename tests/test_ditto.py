@@ -83,6 +83,22 @@ def test_a_reader_that_has_read_others_reads_alike(graphs: list[Any]) -> None:
         assert outcome(text, reader) == outcome(text) == outcome(graph, reader) == outcome(graph)
 
 
+@given(
+    st.lists(st.tuples(st.permutations(range(7)), st.integers(1, 7), st.integers(0, 6)), max_size=8),
+    st.sampled_from([1, 3]),
+)
+def test_peers_that_moved_came_or_went_are_read_alike(graphs: list[tuple[list[int], int, int]], observers: int) -> None:
+    """Most peers stand as in the last graph of their observer, whose bytes are then compared in place."""
+    reader = GraphReader()
+    for turn, (order, count, renamed) in enumerate(graphs):
+        local, *others = [f"observer {turn % observers}", *(f"peer {number}" for number in order[:count])]
+        names = {f"peer {renamed}": f"renamed {turn}"}
+        peers = [f'{{"peerKey":"{key}","deviceName":"{names.get(key, key)}","connections":[]}}' for key in others]
+        first = f'{{"peerKey":"{local}","connections":[]}}'
+        text = f'{{"localPeer":{first},"remotePeers":[{",".join(peers)}]}}'.encode()
+        assert outcome(text, reader) == outcome(text, GraphReader())
+
+
 def outcome(graph: Any, reader: GraphReader | None = None) -> Any:
     """What reading gives, or that it is refused: anything but an InputError fails the test."""
     try:

@@ -51,7 +51,7 @@ SECONDS_FOR_A_COMMAND = 120
 
 RUN, SHOWN = {"console", "sh", "python"}, {"json", "text", "js", "sql", "mermaid"}
 NEVER_RUN = {"js"}
-NOT_RUN = Counter({"README.md": 2, "docs/exports.md": 2, "docs/tutorial.md": 5})
+NOT_RUN = Counter({"README.md": 2, "docs/exports.md": 2, "docs/promises.md": 1, "docs/tutorial.md": 5})
 """How many blocks of each document no test runs. One more is a decision: is there really no way to run it?"""
 COUNTED_ELSEWHERE = {"docs/performance.md", "docs/schema.md"}
 REASONS = ("needs a network", "needs pip", "needs Node", "needs the Ditto SDK", "needs PostgreSQL", "takes minutes")

@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.syntax import parsed
+
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
-    ("errors", "spreadsheets", "tables"),
-    ("canonical", "times", "keyframes", "ndjson", "database"),
-    ("model", "peer_keys", "schema", "states"),
-    ("answers", "answers.changes", "answers.inventory", "answers.moments", "answers.sessions", "ditto_fields"),
-    ("answers.backup", "answers.replaying"),
+    ("errors", "events", "prepared", "spreadsheets", "tables", "upgrade_steps", "url_text"),
+    ("database_url", "inserting", "postgresql_link", "sqlite_file"),
+    ("exporting", "canonical", "times", "keyframes", "ndjson", "database"),
+    ("exporting.destination",),
+    ("upgrade_backup",),
+    ("model", "peer_keys", "retention", "schema", "states"),
+    (
+        "answers",
+        "answers.changes",
+        "answers.forgetting",
+        "answers.health",
+        "answers.inventory",
+        "answers.moments",
+        "answers.removals",
+        "answers.sessions",
+        "ditto_fields",
+    ),
+    ("answers.backup", "answers.repair", "answers.replaying"),
     ("answers.activity", "answers.cloud", "answers.fleet", "answers.identities", "answers.links"),
     ("answers.disagreements", "answers.online", "answers.shape", "answers.watching"),
     ("answers.why",),
     ("chain", "coverage", "dictionary", "merging", "timelines"),
-    ("ditto_peers", "ditto_render", "late", "naming"),
-    ("ditto", "interning"),
-    ("envelope", "inventory", "presence", "recording", "replay", "verification"),
+    ("day_digests",),
+    ("ditto_peers", "ditto_render", "late", "naming", "remnants"),
+    ("ditto", "forgetting", "interning"),
+    ("chain_rows", "keyframe_spacing", "store_clock"),
+    ("envelope", "health", "inventory", "presence", "recording", "replay", "verification"),
+    ("removing",),
+    ("pruning", "thinning", "traces"),
+    ("erasure",),
     ("batches", "content", "pacing", "rendering", "walk"),
     ("questions",),
     (
@@ -44,15 +65,14 @@ FLOORS = (
     ("questions.evidence", "questions.findings"),
     ("questions.why",),
     ("store.asking",),
-    ("store.history", "store.inventory", "store.recording", "store.replaying"),
+    ("store.forgetting", "store.history", "store.inventory", "store.recording", "store.replaying"),
     ("store.identities",),
     ("store.activity", "store.cloud", "store.fleet", "store.links", "store.online", "store.shape", "store.watching"),
     ("store.why",),
     ("store.reading",),
     ("store.copying",),
-    ("exporting",),
-    ("exporting.destination", "exporting.disguise", "exporting.manifest"),
-    ("exporting.destination",),
+    ("store.retaining",),
+    ("exporting.disguise", "exporting.manifest"),
     ("exporting.sorting", "exporting.source"),
     ("exporting.formats", "exporting.tables"),
     ("exporting.arrow", "exporting.csv_tables"),
@@ -67,6 +87,14 @@ FLOORS = (
     ("store.exports",),
     ("backup",),
     ("store.backing_up",),
+    ("rescue",),
+    ("rescue.pages",),
+    ("rescue.shapes",),
+    ("rescue.trees",),
+    ("rescue.source",),
+    ("rescue.days",),
+    ("rescue.chains",),
+    ("rescue.repair",),
     ("store",),
     ("plotting.labels", "plotting.layout"),
     ("plotting.style", "plotting.view"),
@@ -74,11 +102,12 @@ FLOORS = (
     ("plotting.timeline", "plotting.uptime"),
     ("plotting",),
     ("",),  # the package itself: the public names
-    ("demo.mesh", "cli.chart", "cli.output", "cli.options"),
+    ("demo.mesh", "cli.chart", "cli.logs", "cli.output"),
+    ("cli.options",),
     ("demo.day", "cli.people", "cli.program"),
     ("demo.observing", "demo.questions", "cli.database", "cli.moments", "cli.record"),
-    ("demo", "cli.history", "cli.rejects"),
-    ("cli.backup", "cli.demo", "cli.mesh", "cli.peers", "cli.replay"),
+    ("demo", "cli.forget", "cli.history", "cli.rejects", "cli.retention"),
+    ("cli.backup", "cli.demo", "cli.mesh", "cli.peers", "cli.repair", "cli.replay"),
     ("cli.activity", "cli.cloud", "cli.fleet", "cli.identities", "cli.links", "cli.online", "cli.shape"),
     ("cli.watching",),
     ("cli.disagreements", "cli.export", "cli.plot", "cli.why"),
@@ -87,7 +116,18 @@ FLOORS = (
 )
 """Modules of ``peerstore``, from the ground up."""
 
-WRITERS = {"recording", "interning", "schema", "database"}
+WRITERS = {
+    "chain_rows",
+    "recording",
+    "erasure",
+    "interning",
+    "inserting",
+    "pruning",
+    "removing",
+    "schema",
+    "database",
+    "thinning",
+}
 """The modules that may hold a statement that writes."""
 
 FORBIDDEN_NAMES = {
@@ -120,13 +160,13 @@ MODULES = modules()
 HEIGHTS = {name: height for height, floor in enumerate(FLOORS) for name in floor}
 
 
-def parsed(name: str) -> ast.Module:
-    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+def tree_of(name: str) -> ast.Module:
+    return parsed(MODULES[name].read_text(encoding="utf-8"))
 
 
 def imported(name: str) -> Iterator[str]:
     """The modules of the package that a module imports, anywhere in it."""
-    for node in ast.walk(parsed(name)):
+    for node in ast.walk(tree_of(name)):
         if isinstance(node, ast.Import):
             asked = [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -154,7 +194,7 @@ def test_imports_go_down(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES, ids=lambda name: name or "peerstore")
 def test_only_the_writers_write(name: str) -> None:
     if name not in WRITERS:
-        assert list(writing(parsed(name))) == []
+        assert list(writing(tree_of(name))) == []
 
 
 def writing(tree: ast.Module) -> Iterator[str]:
@@ -183,10 +223,26 @@ def writing(tree: ast.Module) -> Iterator[str]:
     ],
 )
 def test_writing_is_found(text: str) -> None:
-    assert list(writing(ast.parse(text)))
+    assert list(writing(parsed(text)))
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
     words = {part for name in MODULES for part in name.split(".")}
     words |= {file.stem for folder in ("tests", "docs", "benchmarks") for file in (ROOT / folder).rglob("*.py")}
     assert words & FORBIDDEN_NAMES == set()
+
+
+def test_sources_are_parsed_whatever_the_collector_calls() -> None:
+    """It may parse, too (tests/syntax.py), which went wrong once in some thousand times."""
+
+    def parses(_phase: str, _what: object) -> None:
+        ast.parse("a + b")
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(parses)
+    gc.set_threshold(50)
+    try:
+        assert all(isinstance(tree_of(name), ast.Module) for name in ("database", "recording"))
+    finally:
+        gc.callbacks.remove(parses)
+        gc.set_threshold(*thresholds)

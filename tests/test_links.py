@@ -393,7 +393,7 @@ def test_transports_and_degree_on_the_command_line() -> None:
     shown = run("transports", "--every", "10s", env={"COLUMNS": "120"}).stdout.splitlines()
     assert shown[6].split() == ["2026-07-08T12:00:40Z", "2026-07-08T12:00:50Z", "10", "s"]
     assert run("transports", "--every", "1us", "--json").exit_code == 2
-    degree = run("degree", "--cap", "Bluetooth=1")
+    degree = run("degree", "--cap", "Bluetooth=1", env={"COLUMNS": "120"})
     assert degree.stdout.splitlines()[2].split() == ["a", "50", "s", "0.7", "1", "2026-07-08T12:00:00Z", "AccessPoint",
         "1,", "Bluetooth", "1", "Bluetooth", "for", "25", "s"]  # fmt: skip
     assert "nobody was watching" in degree.stderr

@@ -87,6 +87,17 @@ def test_a_name_of_nobody(store_url: str) -> None:
             store.resolve_peer("Till 1")
 
 
+@pytest.mark.parametrize("name", ["Till\0", "Till\ud800", "\U0001f355 \ud83c", "\0", "x" * 5000], ids=ascii)
+def test_a_name_that_no_database_can_be_asked_for(store_url: str, name: str) -> None:
+    """NUL, halves of characters, and what is too long for a key: nobody's name, unless a device has it."""
+    with peerstore.open(store_url) as store:
+        store.record(graph(a="Till", b="Till 2"), START)
+        with pytest.raises(peerstore.UnknownPeer, match="no peer goes by"):
+            store.resolve_peer(name)
+        store.record(graph(a=name), START + DAY)
+        assert store.resolve_peer(name) == "a"
+
+
 def test_observer_keys(store_url: str) -> None:
     with peerstore.open(store_url) as store:
         assert store.observer_keys() == []

@@ -21,8 +21,8 @@ from peerstore.cli.options import find_observer
 from tests.conftest import ENGINES, drop_url, fresh_url
 
 GROWING = ("observation_log", "element_change", "keyframe")
-DICTIONARIES = ("observer", "element", "document", "peer_document", "store_info")
-SMALL = (*DICTIONARIES, "peerstore_revision", "sqlite_master", "days", "steps", "CONSTANT")
+DICTIONARIES = ("observer", "element", "document", "peer_document", "store_info", "removal", "forgotten_peer")
+SMALL = (*DICTIONARIES, "day_digest", "reject", "peerstore_revision", "sqlite_master", "days", "steps", "CONSTANT")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OBSERVERS = ("o1", "o2", "o3")
 
@@ -194,6 +194,15 @@ def test_no_question_reads_a_growing_table_from_end_to_end(filled: str, name: st
         assert full_scans(filled, statement, parameters) == [], statement
 
 
+def test_status_reads_no_history(filled: str) -> None:
+    """It counts the keyframes, of which there are few, and on SQLite by their index; all else is looked up."""
+    with peerstore.open(filled) as store, caught() as statements:
+        assert store.status().observations == len(OBSERVERS) * 2500
+    found = {step for each in dict(statements).items() for step in full_scans(filled, *each)}
+    assert all("keyframe" in step for step in found), found
+    assert found <= {"SCAN keyframe USING COVERING INDEX sqlite_autoindex_keyframe_1"} or "postgresql" in filled
+
+
 def test_a_full_scan_would_be_seen(filled: str) -> None:
     assert full_scans(filled, "SELECT max(document_id) FROM element_change", ())
 
@@ -263,3 +272,16 @@ def ends(change: peerstore.Change) -> set[str | None]:
 
 def by_start(sessions: Iterable[Any]) -> list[Any]:
     return sorted(sessions, key=lambda each: (each.start, str(each)))
+
+
+def test_the_gaps_of_an_observer_are_read_by_their_index(filled: str) -> None:
+    """Without statistics SQLite would read the log of the observer instead, from the question's beginning on."""
+    with peerstore.open(filled) as store, caught() as statements:
+        list(store.sessions("p03", since=MIDDLE))
+    [asked] = {text for text, _ in statements if "gap.gap_from IS NOT NULL" in text}
+    values = next(values for text, values in statements if text == asked)
+    with sa.create_engine(filled, poolclass=sa.NullPool).connect() as connection:
+        cursor = connection.connection.cursor()
+        sqlite = connection.dialect.name == "sqlite"
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if sqlite else ''}{asked}", values)
+        assert any("ix_observation_log_gap" in str(row) for row in cursor.fetchall())

@@ -15,10 +15,11 @@ import pyarrow
 import pytest
 
 import peerstore
+from tests.syntax import parsed
 
 
 def test_the_list_is_sorted_and_complete() -> None:
-    tree = ast.parse(Path(peerstore.__file__).read_text(encoding="utf-8"))
+    tree = parsed(Path(peerstore.__file__).read_text(encoding="utf-8"))
     imported = {
         alias.asname or alias.name
         for node in ast.walk(tree)

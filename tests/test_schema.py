@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +30,15 @@ from peerstore import schema
 from peerstore.tables import DICTIONARIES, metadata
 from tests.conftest import ENGINES, bare_url, drop_url
 from tests.databases import described, plain, relations, rows, upgrade_to
+from tests.old_databases import ASSETS, KILLED_UPGRADE, START, graph, old_database
 
 ROOT = Path(__file__).parents[1]
-ASSETS = sorted((ROOT / "tests" / "assets").glob("*.db"))
-START = datetime(2026, 7, 8, 18, tzinfo=UTC)
 TABLES = list(metadata.tables.values())
 GROWING = [table for table in TABLES if table.name not in DICTIONARIES]
 
 
 def name_of(value: Any) -> str:
     return str(getattr(value, "name", value))
-
-
-def graph(second: int) -> dict[str, Any]:
-    """A graph that tells something new each time, and is not the empty one."""
-    peers = [{"peerKey": f"peer-{number}", "deviceName": f"device {number}"} for number in range(second % 5)]
-    local: dict[str, Any] = {"peerKey": "till", "deviceName": "Till", "peerMetadata": {"second": second}}
-    ends = [{"peer1": peer["peerKey"], "peer2": "till"} for peer in peers]
-    local["connections"] = [{"id": f"link {each['peer1']}", **each, "connectionType": "Bluetooth"} for each in ends]
-    return {"localPeer": local, "remotePeers": peers}
 
 
 @pytest.fixture
@@ -195,13 +185,13 @@ class Interrupted(Exception):
 
 @contextmanager
 def interrupted_at(number: int) -> Iterator[list[str]]:
-    """Whatever is executed: the statement of this number raises instead; gives the statements that ran before."""
+    """Whatever is executed: the statement of this number raises instead; gives the statements."""
     ran: list[str] = []
 
     def before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if len(ran) == number:
-            raise Interrupted(statement)
         ran.append(statement)
+        if len(ran) == number + 1:
+            raise Interrupted(statement)
 
     event.listen(sa.Engine, "before_cursor_execute", before)
     try:
@@ -234,24 +224,6 @@ def test_an_interrupted_creation_leaves_nothing(bare_database: str) -> None:
         assert store.record(graph(1), START).status == "recorded"
 
 
-def old_database(url: str, revision: str) -> None:
-    """A database at a revision, with some history: row for row what the newest code records, in the tables of then."""
-    upgrade_to(url, revision)
-    lines = [
-        {"observed_at": START + timedelta(seconds=second), "graph": graph(second), "max_silence": 30}
-        for second in (0, 1, 2, 5, 60, 3)
-    ]
-    with peerstore.open(newest := bare_url("sqlite")) as store:
-        store.record_many(lines)
-    there = relations(url)
-    with plain(newest) as source, plain(url) as target:
-        for table in metadata.sorted_tables:
-            told = source.execute(sa.select(table)).mappings().all()
-            if table.name in there and told:
-                target.execute(sa.insert(table), [dict(row) for row in told])
-    drop_url(newest)
-
-
 def answers(url: str) -> Any:
     """What a store says of the time that :func:`old_database` tells about."""
     with peerstore.open(url) as store:
@@ -269,6 +241,7 @@ def test_an_interrupted_upgrade_of_a_database_with_data_leaves_it_as_it_was(bare
     def look() -> None:
         assert relations(bare_database) == there
         assert rows(bare_database) == before
+        assert backups(bare_database) == []
 
     assert upgrade_with_interruptions(bare_database, look) > (len(schema.VIEWS) if revision == "0001" else 2)
     assert rows(bare_database).items() >= before.items()
@@ -283,6 +256,18 @@ def test_an_upgrade_keeps_the_data(bare_database: str, another_url: str, revisio
     old_database(another_url, "head")
     assert answers(bare_database) == answers(another_url)
     assert peerstore.upgrade(bare_database) == (schema.HEAD, schema.HEAD)
+
+
+def backups(url: str) -> list[str]:
+    """The files beside a database that an upgrade left."""
+    if not url.startswith("sqlite"):
+        return []
+    file = Path(str(sa.make_url(url).database))
+    return [
+        each.name
+        for each in file.parent.iterdir()
+        if each.name not in (file.name, f"{file.name}-wal", f"{file.name}-shm")
+    ]
 
 
 def test_an_upgrade_fills_in_what_documents_peers_had(bare_database: str, another_url: str) -> None:
@@ -331,27 +316,9 @@ def told_by_views(url: str) -> dict[str, list[Any]]:
     return {view: list(found) for view, found in told.items()}
 
 
-KILLED = """
-import os, signal, sys
-import sqlalchemy as sa
-import peerstore
-
-ran = 0
-
-def before(*_):
-    global ran
-    ran += 1
-    if ran == int(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-sa.event.listen(sa.Engine, "before_cursor_execute", before)
-peerstore.upgrade(sys.argv[1])
-"""
-
-
 @pytest.mark.parametrize("number", [12, 25, pytest.param(18, marks=pytest.mark.slow)])
 def test_a_killed_upgrade_leaves_nothing(bare_database: str, number: int) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, bare_database, str(number)], check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED_UPGRADE, bare_database, str(number)], check=False)
     assert done.returncode == -signal.SIGKILL
     assert relations(bare_database) == set()
     assert peerstore.upgrade(bare_database) == (None, schema.HEAD)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from peerstore import recording
+from peerstore import keyframe_spacing
 from tests.conftest import drop_url, fresh_url
 from tests.machine import SECOND, START, Envelope, StoreMachine
 from tests.model import MISSING, Event, Graph, View
@@ -38,10 +38,10 @@ def profile(fast: int, full: int) -> settings:
     return settings(QUIET, max_examples=full if FULL else fast, stateful_step_count=25 if FULL else 15)
 
 
-@pytest.mark.parametrize("floor", [recording.KEYFRAME_FLOOR, 1], ids=["few keyframes", "many keyframes"])
+@pytest.mark.parametrize("floor", [keyframe_spacing.KEYFRAME_FLOOR, 1], ids=["few keyframes", "many keyframes"])
 def test_any_history_on_sqlite(floor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """So few peers make no keyframes unless their distance is set for it."""
-    monkeypatch.setattr(recording, "KEYFRAME_FLOOR", floor)
+    monkeypatch.setattr(keyframe_spacing, "KEYFRAME_FLOOR", floor)
     run_state_machine_as_test(StoreMachine, settings=profile(60, 1000))
 
 
@@ -233,7 +233,7 @@ def test_a_graph_that_comes_late_before_a_stop_marker_is_what_the_next_one_diffe
 def test_a_keyframe_does_not_tell_of_what_a_late_graph_before_a_stop_marker_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recording, "KEYFRAME_FLOOR", 1)
+    monkeypatch.setattr(keyframe_spacing, "KEYFRAME_FLOOR", 1)
     here: dict[str, Any] = {"d": named("d")}
     with told(
         *(says("a", 0, here), says("a", 30, None)),

@@ -6,7 +6,7 @@ Revision 0003, after 0002.
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 revision = "0003"
 down_revision = "0002"
@@ -38,5 +38,6 @@ def upgrade() -> None:
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
-    op.get_bind().exec_driver_sql(FILL)
+    rows = op.get_bind().exec_driver_sql(FILL).rowcount
+    context.config.attributes.get("advance", int)(rows)
     op.create_index("ix_peer_document_document_id", "peer_document", ["document_id"], unique=False)

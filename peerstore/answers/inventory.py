@@ -14,7 +14,8 @@ from peerstore.times import iso
 class KnownPeer:
     """A peer that the store has ever heard of: its last known attributes, first and last times of presence.
 
-    ``first_seen`` is when any observer's view first held it. ``last_seen`` is the newest observation that confirmed it,
+    ``first_seen`` is when any observer's view first held it; if it is the horizon of a pruned history, then or earlier.
+    ``last_seen`` is the newest observation that confirmed it,
     of those observers that saw it last (:meth:`peerstore.PeerStore.seen` tells it for each observer). ``present`` says
     whether it is present at the time of the question.
     """
@@ -32,7 +33,11 @@ class KnownPeer:
 
 @dataclass(slots=True)
 class ObserverSummary:
-    """An observer: its first and last observation, how many there are, and whether it is watching now."""
+    """An observer: its first and last observation, how many there are, and whether it is watching now.
+
+    Of a pruned history, its observations are those from the horizon on and, before them, the graph that was its last
+    one at the horizon (with the stop marker that followed it, if one did).
+    """
 
     observer: str
     first_observed_at: datetime
@@ -77,6 +82,31 @@ class LoggedObservation:
             "recorded_at": iso(self.recorded_at),
             "stopped": self.stopped,
             "max_silence_seconds": None if self.max_silence is None else self.max_silence.total_seconds(),
+        }
+
+
+@dataclass(slots=True)
+class KeptHistory:
+    """How much of the history is kept (:meth:`peerstore.PeerStore.retention`); each ``None`` if nothing was removed.
+
+    ``horizon``: it was pruned, and begins here. ``thinned_before``: before this, observations that changed nothing were
+    thinned, and stand up to ``thinned_every`` apart. ``known_from``: answers as known (``known_at``) before this, on
+    the store's clock, cannot be given any more. A question that would need what is gone raises
+    :class:`~peerstore.errors.BeforeHorizon`.
+    """
+
+    horizon: datetime | None
+    thinned_before: datetime | None
+    thinned_every: timedelta | None
+    known_from: datetime | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is kept as JSON."""
+        times = {"horizon": self.horizon, "thinned_before": self.thinned_before, "known_from": self.known_from}
+        every = None if self.thinned_every is None else self.thinned_every.total_seconds()
+        return {
+            **{name: None if time is None else iso(time) for name, time in times.items()},
+            "thinned_every_seconds": every,
         }
 
 

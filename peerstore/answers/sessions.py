@@ -22,6 +22,10 @@ class Session:
 
     A clipped session is the part of one that lies in a window: ``cut_start`` and ``cut_end`` say that it really began
     before ``start``, or holds beyond ``end`` (``end_reason`` is then ``None``); ``gaps`` stays that of the whole.
+
+    ``began_before``: the history before the horizon was pruned, and the session was there already, or may have been
+    (by the grace, something that was there before would be a part of it): ``start`` is where it is known from, and
+    ``gaps`` are those since then.
     """
 
     peer_key: str
@@ -32,6 +36,7 @@ class Session:
     gaps: int = 0
     cut_start: bool = False
     cut_end: bool = False
+    began_before: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The session as JSON."""
@@ -50,6 +55,7 @@ class ConnectionSession:
     gaps: int = 0
     cut_start: bool = False
     cut_end: bool = False
+    began_before: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The session as JSON."""
@@ -68,6 +74,7 @@ def _span(session: Session | ConnectionSession) -> dict[str, Any]:
         "observer": session.observer,
         "cut_start": session.cut_start,
         "cut_end": session.cut_end,
+        "began_before": session.began_before,
     }
 
 

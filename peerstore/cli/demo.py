@@ -70,7 +70,7 @@ def _record_day(store: PeerStore, seed: int) -> str:
 
 def _show(where: str, command: list[str]) -> None:
     """The command to repeat, and its output."""
-    from peerstore.database import database_url, redacted
+    from peerstore.database_url import database_url, redacted
 
     shown = redacted(database_url(where)) if "://" in where else where
     sys.stdout.write(f"\n$ {safe(shlex.join(['peerstore', '--db', shown, *command]))}\n")

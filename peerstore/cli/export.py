@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-import peerstore
 from peerstore.cli.options import (
     at_option,
     find_observer,
     find_peer,
     open_store,
+    opened,
     view_options,
     window_options,
 )
@@ -211,8 +211,8 @@ def copy(ctx: click.Context, *, source: str, target: str, recorded_at: bool, as_
       peerstore copy peerstore.db other.db --json
     """
     with (
-        peerstore.open(source, create=False) as given,
-        peerstore.open(target) as taken,
+        opened(source, create=False) as given,
+        opened(target, create=True) as taken,
         given.snapshot() as snapshot,
         _progress() as progress,
     ):

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 OF_OBSERVERS = ("observer_started", "observer_stopped")
 ROOM_FOR_A_KIND, ROOM_FOR_A_REMARK = len("disconnected"), len("across absence")
 _WIDTHS = (len("2026-07-08T14:03:00.000000Z"), len("observer started"), 32, 24, 0, 0)
-_SPAN = ("start", "end", "duration_seconds", "end_reason", "gaps", "observer", "cut_start", "cut_end")
+_SPAN = ("start", "end", "duration_seconds", "end_reason", "gaps", "observer", "cut_start", "cut_end", "began_before")
 
 
 @main.command(short_help="List everything that changed, in the order of time.")
@@ -383,7 +383,7 @@ def _remarks(change: Change | AttributeChange) -> str:
 
 
 def _cuts(session: Session | ConnectionSession) -> str:
-    cuts = {"start": session.cut_start, "end": session.cut_end}
+    cuts = {"start": session.cut_start, "end": session.cut_end, "horizon": session.began_before}
     return ", ".join(end for end, cut in cuts.items() if cut)
 
 

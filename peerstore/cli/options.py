@@ -6,15 +6,18 @@ import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import peerstore
-from peerstore.errors import InvalidTime
+from peerstore.cli.output import safe
+from peerstore.errors import InvalidTime, UnknownPeer
 from peerstore.times import parse_duration, parse_moment
 
 if TYPE_CHECKING:
+    from peerstore.schema import Upgraded
     from peerstore.store import PeerStore
 
 DEFAULT_DATABASE = "peerstore.db"
@@ -71,12 +74,37 @@ def database(default: str = DEFAULT_DATABASE) -> str:
 
 def open_store(*, create: bool = False, default: str = DEFAULT_DATABASE) -> AbstractContextManager[PeerStore]:
     """The store to ask or to record into; :class:`~peerstore.errors.DatabaseMissing` if there is none to ask."""
-    return peerstore.open(database(default), create=create)
+    return opened(database(default), create=create)
+
+
+def opened(where: str, *, create: bool) -> AbstractContextManager[PeerStore]:
+    """A store; what opening it did to an older database is told on stderr."""
+    store = peerstore.open(where, create=create)
+    if store.upgraded is not None:
+        tell_backup(where, store.upgraded)
+    return store
+
+
+def tell_backup(where: str, upgraded: Upgraded) -> None:
+    """On stderr, what became of a database as it was before an upgrade."""
+    from peerstore.database_url import database_url
+    from peerstore.upgrade_backup import how_to_go_back
+
+    url = database_url(where)
+    if upgraded.backup is not None:
+        click.echo(safe(how_to_go_back(Path(str(url.database)), upgraded.backup)), err=True)
+    elif url.get_backend_name() != "sqlite" and upgraded[0] not in (None, upgraded[1]):
+        click.echo("no backup was made: that of a database on PostgreSQL is pg_dump's", err=True)
+
+
+def named_peer(store: PeerStore, name: str) -> str:
+    """The key of the peer that goes by a name."""
+    return store.resolve_peer(checked_name(name))
 
 
 def find_peer(store: PeerStore, name: str | None) -> str | None:
     """The key of the peer that goes by a name, if one is given."""
-    return None if name is None else store.resolve_peer(name)
+    return None if name is None else named_peer(store, name)
 
 
 def find_observer(store: PeerStore, name: str | None) -> str | None:
@@ -84,10 +112,21 @@ def find_observer(store: PeerStore, name: str | None) -> str | None:
     if name is None:
         return None
     keys = store.observer_keys()
-    if name in keys:
+    if checked_name(name) in keys:
         return name
     beginning = [key for key in keys if key.startswith(name)]
     return beginning[0] if len(beginning) == 1 else store.resolve_peer(name)
+
+
+def checked_name(name: str) -> str:
+    """The name, unless it was typed as bytes that are no text: no database can be asked for such a name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UnknownPeer(
+            f"no peer goes by {name!r}, which is not UTF-8: `peerstore peers --json` lists their keys and names"
+        ) from None
+    return name
 
 
 def _note_database(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -108,6 +147,8 @@ database_option = click.option(
 database_option_again = click.option(
     "--db", metavar="PATH_OR_URL", expose_value=False, callback=_note_database, help="As before the command."
 )
+LOG_LEVELS = ("off", "error", "warning", "info", "debug")
+LOG_FORMATS = ("text", "json")
 observer_option = click.option(
     "--observer", metavar="KEY", help="Answer from the view of this observer alone [default: all views merged]."
 )
@@ -132,16 +173,42 @@ path_option = click.option(
 at_option = click.option("--at", "moment", type=MOMENT, metavar="TIME", help="At this time.")
 
 
-def view_options(command: Command) -> Command:
-    """``--observer``, ``--known-at``, ``--max-silence`` and ``--db``: whose view, and of what is known."""
-    for option in (database_option_again, max_silence_option, known_at_option, observer_option):
+def with_options(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """A command with options, in the order in which its help lists them."""
+    for option in reversed(options):
         command = option(command)
     return command
 
 
+def log_options(command: Command) -> Command:
+    """``--log-level`` and ``--log-format``: what is told on stderr of what goes on."""
+    return with_options(
+        command,
+        click.option(
+            "--log-level",
+            type=click.Choice(LOG_LEVELS, case_sensitive=False),
+            envvar="PEERSTORE_LOG_LEVEL",
+            default="off",
+            help="Log to standard error from this level on [default: PEERSTORE_LOG_LEVEL, else off].",
+        ),
+        click.option(
+            "--log-format",
+            type=click.Choice(LOG_FORMATS, case_sensitive=False),
+            envvar="PEERSTORE_LOG_FORMAT",
+            default="text",
+            help="A log line is text, or a JSON object [default: PEERSTORE_LOG_FORMAT, else text].",
+        ),
+    )
+
+
+def view_options(command: Command) -> Command:
+    """``--observer``, ``--known-at``, ``--max-silence`` and ``--db``: whose view, and of what is known."""
+    return with_options(command, observer_option, known_at_option, max_silence_option, database_option_again)
+
+
 def window_options(command: Command) -> Command:
     """``--since`` and ``--until``: the half-open window asked about."""
-    return since_option(until_option(command))
+    return with_options(command, since_option, until_option)
 
 
 def output_options(command: Command) -> Command:

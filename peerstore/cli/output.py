@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from peerstore.spreadsheets import FORMULA
+from peerstore.spreadsheets import may_be_run
 
 Format = Literal["json", "ndjson", "csv"]
 
@@ -115,7 +115,7 @@ def _cell(name: str, value: Any) -> str:
     if not isinstance(value, str):
         return str(value)
     text = _UNSAFE_IN_CSV.sub(_code, value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if may_be_run(text) else text
 
 
 def _code(match: re.Match[str]) -> str:

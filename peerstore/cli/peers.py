@@ -18,6 +18,7 @@ from peerstore.cli.options import (
     database_option_again,
     find_observer,
     known_at_option,
+    named_peer,
     open_store,
     output_options,
     view_options,
@@ -95,7 +96,7 @@ def peer(
       peerstore peer sim-till-6 --json
     """
     with open_store() as store:
-        full_key, watcher = store.resolve_peer(key), find_observer(store, observer)
+        full_key, watcher = named_peer(store, key), find_observer(store, observer)
         found_peers = store.known_peers(observer=watcher, known_at=known_at, max_silence=max_silence, peer=full_key)
         known = next(found_peers, None)
         if known is None:

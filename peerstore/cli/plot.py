@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from peerstore.cli.options import (
     DURATION,
     MOMENT,
+    Command,
     TimeCommand,
     find_observer,
     find_peer,
+    named_peer,
     open_store,
     view_options,
     window_options,
+    with_options,
 )
 from peerstore.cli.output import safe
 from peerstore.cli.program import main
@@ -29,25 +32,22 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 
 def picture_options(command: Command) -> Command:
     """``--out``, ``--title``, ``--width`` and ``--height``: where the picture goes, and how it is made."""
     sizes = click.FloatRange(min=0, min_open=True)
-    for option in (
-        click.option("--height", type=sizes, metavar="INCHES", help="Its height [default: what it needs]."),
-        click.option("--width", type=sizes, metavar="INCHES", help="Its width; a PNG has 150 dots an inch."),
-        click.option("--title", metavar="TEXT", help="Its title, instead of what it shows."),
+    return with_options(
+        command,
         click.option(
             "--out",
             required=True,
             metavar="FILE",
             help=f'The picture: a name that ends in .svg or .png, or "{STDOUT}" for SVG to standard output.',
         ),
-    ):
-        command = option(command)
-    return command
+        click.option("--title", metavar="TEXT", help="Its title, instead of what it shows."),
+        click.option("--width", type=sizes, metavar="INCHES", help="Its width; a PNG has 150 dots an inch."),
+        click.option("--height", type=sizes, metavar="INCHES", help="Its height [default: what it needs]."),
+    )
 
 
 peers_option = click.option(
@@ -314,7 +314,7 @@ def rollout(
 
 def find_peers(store: PeerStore, names: Sequence[str]) -> list[str] | None:
     """The keys of the peers that go by these names; ``None`` if none is named."""
-    return [store.resolve_peer(name) for name in names] or None
+    return [named_peer(store, name) for name in names] or None
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The program itself: the group of all commands, and how it ends.
 
 Exit codes: 0 done; 1 the answer is no, or something was refused; 2 wrong usage; 3 the database cannot be used;
-130 interrupted; 141 whoever read the output has gone away.
+130 interrupted; 129 and 143 ended by SIGHUP or SIGTERM; 141 whoever read the output has gone away.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import IO, Any
 import click
 
 import peerstore
-from peerstore.cli.options import database_option
+from peerstore.cli.options import database_option, log_options
 from peerstore.cli.output import safe
 from peerstore.errors import DatabaseError, InputError, PeerstoreError, QuestionError
+from peerstore.url_text import starred
 
 OK, REFUSED, WRONG_USAGE, NO_DATABASE, INTERRUPTED, READER_GONE = 0, 1, 2, 3, 130, 141
 
@@ -26,12 +27,21 @@ class Failure(click.ClickException):
     """An error of ours as the program's last words: one line on stderr, and an exit code."""
 
     def __init__(self, error: PeerstoreError | OSError) -> None:
-        super().__init__(str(error))
+        super().__init__(harmless(str(error)))
         self.exit_code = _exit_code(error)  # type: ignore[misc]
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print it, without what could steer the terminal."""
-        click.echo(f"Error: {safe(self.message)}", file=file or sys.stderr)
+        """Print it."""
+        click.echo(f"Error: {self.message}", file=file or sys.stderr)
+
+
+def harmless(message: str) -> str:
+    r"""A message without what could steer the terminal, and without the secrets of URLs that stand in it.
+
+    >>> print(harmless("no such command 'postgresql://me:canary@host/db?sslpassword=canary\x1b'"))
+    no such command 'postgresql://me:***@host/db?sslpassword=***
+    """
+    return safe(starred(message))
 
 
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -43,7 +53,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Cloud and versions": ("cloud", "rollout", "incompatible"),
     "Observers": ("observers", "coverage", "disagreements", "skew"),
     "Elsewhere": ("export", "replay", "copy", "backup"),
-    "The database": ("status", "upgrade", "verify", "completion"),
+    "The database": ("status", "upgrade", "verify", "repair", "prune", "thin", "forget", "removals", "completion"),
 }
 """The commands as ``peerstore --help`` lists them."""
 
@@ -63,9 +73,14 @@ class Program(click.Group):
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
+    def make_context(self, *arguments: Any, **named: Any) -> click.Context:
+        """Read the words before the command."""
+        with _said_harmlessly():
+            return super().make_context(*arguments, **named)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for, and end as :mod:`peerstore.cli.program` says."""
-        with _ended_well():
+        with _said_harmlessly(), _ended_well():
             try:
                 return super().invoke(ctx)
             finally:
@@ -75,7 +90,9 @@ class Program(click.Group):
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(peerstore.__version__, prog_name="peerstore")
 @database_option
-def main() -> None:
+@log_options
+@click.pass_context
+def main(ctx: click.Context, log_level: str, log_format: str) -> None:
     """Record what the devices of a Ditto mesh see of each other, and ask about any past moment.
 
     Times are ISO 8601 with a zone (2026-07-08T18:00:05Z), "now", or relative ("2 hours ago", "-2h", "now-6h"). A peer
@@ -88,6 +105,10 @@ def main() -> None:
       peerstore --db mesh.db sessions --json
     """
     _settle_streams()
+    if log_level != "off":
+        from peerstore.cli.logs import logging_to_stderr
+
+        ctx.with_resource(logging_to_stderr(log_level, log_format, harmless))
 
 
 def _settle_streams() -> None:
@@ -101,6 +122,16 @@ def _settle_streams() -> None:
 
 
 @contextmanager
+def _said_harmlessly() -> Iterator[None]:
+    """Click repeats in its messages what was typed, or pasted from elsewhere."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = harmless(error.message)  # type: ignore[misc]
+        raise
+
+
+@contextmanager
 def _ended_well() -> Iterator[None]:
     try:
         yield
@@ -110,6 +141,8 @@ def _ended_well() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
+    except MemoryError:
+        raise Failure(PeerstoreError("there is not enough memory: ask for less at a time, or give it more")) from None
     except (PeerstoreError, OSError) as error:
         raise Failure(error) from error
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from peerstore.cli.options import DURATION, MOMENT, Command, database_option_again, open_store
+from peerstore.cli.options import DURATION, MOMENT, Command, database_option_again, open_store, with_options
 from peerstore.cli.output import print_document, safe
 from peerstore.cli.program import REFUSED, main
 from peerstore.errors import InputError, PeerstoreError
@@ -27,6 +31,60 @@ if TYPE_CHECKING:
 SHOWN_REJECTS = 10
 LONG_INPUT = 4 * 1024 * 1024  # bytes before decompression from which on a progress bar is worth its line
 SECONDS_BETWEEN_LOGS = 10.0
+BATCHES_BETWEEN_TRIMS = 16
+
+
+ENDING_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+"""What ends a recording with a summary of what is committed. By name: not every system has them all."""
+
+
+class Ended(KeyboardInterrupt):
+    """A signal told the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Ending:
+    """Ends the program when a signal tells it to: with :class:`Ended`, once the batch at hand is recorded; at once if
+    it is told a second time, or no batch is at hand."""
+
+    def __init__(self) -> None:
+        self._told: int | None = None
+        self._in_batch = False
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """What is to be finished."""
+        self._in_batch = True
+        try:
+            yield
+        finally:
+            self._in_batch = False
+        if self._told is not None:
+            raise Ended(self._told)
+
+    @contextmanager
+    def listening(self) -> Iterator[Ending]:
+        """Listen to those signals that would end the process without a word; what is ignored stays ignored."""
+        numbers = [getattr(signal, name) for name in ENDING_SIGNALS if hasattr(signal, name)]
+        if threading.current_thread() is not threading.main_thread():
+            numbers = []  # Python lets no other thread decide this
+        before = {number: signal.getsignal(number) for number in numbers}
+        changed = [number for number in numbers if before[number] in (signal.SIG_DFL, signal.default_int_handler)]
+        for number in changed:
+            signal.signal(number, self._end)
+        try:
+            yield self
+        finally:
+            for number in changed:
+                signal.signal(number, before[number])
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        if not self._in_batch or self._told is not None:
+            raise Ended(number)
+        self._told = number
 
 
 class Declared(NamedTuple):
@@ -64,7 +122,8 @@ class Outcome:
 
 def declaring_options(command: Command) -> Command:
     """``--observer``, ``--max-silence`` and ``--at`` (as ``stamp``): what is declared for lines that do not say it."""
-    options = (
+    return with_options(
+        command,
         click.option("--observer", metavar="KEY", help="Who recorded the lines that do not say it."),
         click.option(
             "--max-silence",
@@ -76,9 +135,6 @@ def declaring_options(command: Command) -> Command:
             "--at", "stamp", type=MOMENT, metavar="TIME", help="Stamp bare graphs, and only those, with this time."
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @main.command(short_help="Record observations, one a line, from files or a pipe.")
@@ -106,7 +162,9 @@ def record(
     """Record observations: one a line (NDJSON), from FILEs or standard input (-), plain, gzip or Zstandard.
 
     The database is made if there is none. A line already recorded is counted and changes nothing; a line that cannot be
-    read is kept aside (see `peerstore rejects`), and the exit code is then 1.
+    read is kept aside (see `peerstore rejects`), and the exit code is then 1. Told to end (Ctrl-C, SIGTERM, SIGHUP), it
+    finishes the batch at hand, says what is recorded, and ends with 128 and the number of the signal; told twice, it
+    ends at once. To record lines again does no harm.
 
     \b
     Examples:
@@ -120,11 +178,19 @@ def record(
         _check_readable(name)
     outcome = Outcome()
     try:
-        with open_store(create=True) as store:
-            _record_all(store, names, Declared(observer, max_silence, stamp, keep_recorded_at), outcome)
-    except (KeyboardInterrupt, PeerstoreError):
+        with Ending().listening() as ending, open_store(create=True) as store:
+            _record_all(store, names, Declared(observer, max_silence, stamp, keep_recorded_at), outcome, ending)
+    except (KeyboardInterrupt, PeerstoreError, MemoryError) as error:
         if outcome.total != Summary():
             print_summary(outcome.total, as_json)
+        if isinstance(error, MemoryError):
+            raise PeerstoreError(
+                "there is not enough memory for the lines that came next: nothing of them is recorded. Give it more,"
+                " and run it again"
+            ) from None
+        if isinstance(error, Ended) and error.number != signal.SIGINT:
+            click.echo(f"ended by {signal.Signals(error.number).name}", err=True)
+            ctx.exit(128 + error.number)
         raise
     _explain(outcome)
     print_summary(outcome.total, as_json)
@@ -160,28 +226,46 @@ def _check_readable(name: str) -> None:
             pass
 
 
-def _record_all(store: PeerStore, names: Sequence[str], declared: Declared, outcome: Outcome) -> None:
+def _give_memory_back() -> None:
+    """Give the free memory of the process back to the system, where the C library is GNU's.
+
+    What is kept of some lines comes to lie between what was long lines, which it does not give back by itself: a
+    process that records a mesh of 200 peers for a day would grow by a third (``docs/performance.md``).
+    Source: https://man7.org/linux/man-pages/man3/malloc_trim.3.html.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        return  # another C library, which has ways of its own
+
+
+def _record_all(store: PeerStore, names: Sequence[str], declared: Declared, outcome: Outcome, ending: Ending) -> None:
     with _progress(names) as progress:
         for name in names:
             with open_lines(name) as source:
                 try:
-                    _record_source(store, source, declared, outcome, progress)
+                    _record_source(store, source, declared, outcome, progress, ending)
                 except InputError as error:
                     outcome.broken.append(str(error))
                 progress.end(source)
 
 
-def _record_source(store: PeerStore, source: Source, declared: Declared, outcome: Outcome, progress: Progress) -> None:
-    for batch in batches(read_lines(source.stream, source.name)):
-        summary = store.record_lines(
-            batch,
-            observer=declared.observer,
-            max_silence=declared.max_silence,
-            stamp=declared.stamp,
-            on_refused=outcome.refuse,
-            keep_recorded_at=declared.keep_recorded_at,
-        )
-        outcome.add(summary)
+def _record_source(
+    store: PeerStore, source: Source, declared: Declared, outcome: Outcome, progress: Progress, ending: Ending
+) -> None:
+    for number, batch in enumerate(batches(read_lines(source.stream, source.name)), start=1):
+        with ending.batch():
+            summary = store.record_lines(
+                batch,
+                observer=declared.observer,
+                max_silence=declared.max_silence,
+                stamp=declared.stamp,
+                on_refused=outcome.refuse,
+                keep_recorded_at=declared.keep_recorded_at,
+            )
+            outcome.add(summary)
+        if number % BATCHES_BETWEEN_TRIMS == 0:
+            _give_memory_back()
         progress.advance(source, len(batch))
 
 

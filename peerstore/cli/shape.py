@@ -26,6 +26,7 @@ from peerstore.cli.options import (
     at_option,
     find_observer,
     find_peer,
+    named_peer,
     open_store,
     output_options,
     peer_argument,
@@ -240,7 +241,7 @@ def path(
     if moment is not None and (since is not None or until is not None):
         raise click.UsageError("give either --at for one moment, or --since and --until for a window")
     with open_store() as store:
-        ends = store.resolve_peer(peer), store.resolve_peer(other)
+        ends = named_peer(store, peer), named_peer(store, other)
         view: dict[str, Any] = {
             "observer": find_observer(store, observer),
             "known_at": known_at,
@@ -323,7 +324,7 @@ def reach(
     """
     with open_store() as store:
         found = store.distances_at(
-            store.resolve_peer(peer),
+            named_peer(store, peer),
             time,
             observer=find_observer(store, observer),
             known_at=known_at,

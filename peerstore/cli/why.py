@@ -19,6 +19,7 @@ from peerstore.cli.options import (
     TimeCommand,
     find_observer,
     find_peer,
+    named_peer,
     open_store,
     output_options,
     path_option,
@@ -96,7 +97,7 @@ def why(
       peerstore why sim-till-5 2026-07-08T10:20:15Z --within 10m
     """
     with open_store() as store:
-        key = store.resolve_peer(peer)
+        key = named_peer(store, peer)
         watcher = find_observer(store, observer)
         found = store.why(key, time, within, observer=watcher, known_at=known_at, max_silence=max_silence)
         names = None if format else Names(store)
@@ -136,7 +137,7 @@ def evidence(
       peerstore evidence 2026-07-08T12:01:00Z sim-till-1 sim-till-2 --json
     """
     with open_store() as store:
-        key, far, watcher = store.resolve_peer(peer), find_peer(store, other), find_observer(store, observer)
+        key, far, watcher = named_peer(store, peer), find_peer(store, other), find_observer(store, observer)
         found = store.evidence(
             time, key, other=far, path=path, observer=watcher, known_at=known_at, max_silence=max_silence
         )

@@ -4,7 +4,7 @@ RFC 4180: UTF-8, lines end in CR LF, the first one names the columns, a cell wit
 quoted. Times are ISO 8601 in UTC with microseconds, booleans ``true`` and ``false``, JSON is canonical JSON text. A
 cell with nothing in it is none.
 
-A text or JSON cell that begins as a formula (:data:`peerstore.spreadsheets.FORMULA`) or with an apostrophe has an
+A text or JSON cell that begins as a formula (:func:`peerstore.spreadsheets.may_be_run`) or with an apostrophe has an
 apostrophe put before it, and an empty text is an apostrophe alone. To get the text back from a cell that is not empty,
 drop one leading apostrophe: :func:`read_table` does. With the option ``raw_csv`` texts stand as they are, and an empty
 one looks like none.

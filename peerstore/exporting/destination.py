@@ -65,8 +65,7 @@ def _beginning(name: str) -> str:
 
 def check_free(path: Path, *, folder: bool, force: bool) -> None:
     """:class:`~peerstore.errors.DestinationError` if nothing may be put at a path."""
-    if not path.name or path.name in (".", ".."):
-        raise DestinationError(f"{str(path)!r} names no file or folder to write")
+    check_named(path)
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise DestinationError(f"{path.name[:40]}... is too long a name: at most {_LONGEST_NAME} bytes are written")
     if not path.absolute().parent.is_dir():
@@ -84,6 +83,12 @@ def check_free(path: Path, *, folder: bool, force: bool) -> None:
         raise DestinationError(f"{path} is a file, and this format is a folder: give another name")
     elif not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink():
         raise DestinationError(f"{path} is no regular file: it is not replaced; give another name")
+
+
+def check_named(path: Path) -> None:
+    """:class:`~peerstore.errors.DestinationError` if a path has no name of its own."""
+    if not path.name or path.name in (".", ".."):
+        raise DestinationError(f"{str(path)!r} names no file or folder to write: give a name within it")
 
 
 def _is_export(folder: Path) -> bool:
@@ -126,8 +131,7 @@ def _is_same_file(one: Path, other: Path) -> bool:
 
 def _bring_to_disk(whole: Path) -> None:
     for each in sorted(whole.rglob("*")) if whole.is_dir() else [whole]:
-        if each.is_file():
-            each.chmod(0o600)
+        each.chmod(0o700 if each.is_dir() else 0o600)
         _sync(each)
     _sync(whole)
 

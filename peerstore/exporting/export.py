@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peerstore.database import Database
-from peerstore.exporting.destination import check_apart, check_free, check_no_log, destination, manifest_of
+from peerstore.exporting.destination import check_apart, check_free, check_named, check_no_log, destination, manifest_of
 from peerstore.exporting.disguise import Disguise
 from peerstore.exporting.formats import FORMATS, format_of, writer
 from peerstore.exporting.manifest import Exported, created_at, files_of
@@ -40,6 +40,7 @@ class Request:
 def export(store: Answers, request: Request, progress: Callable[[int], None]) -> Exported:
     """Export a part of a store."""
     path = request.path
+    check_named(path)
     name = format_of(path.name) if request.format is None else request.format
     write, folder = writer(name), FORMATS[name].folder
     disguise = Disguise(request.peers, request.redact, request.pseudonym_key)

@@ -121,7 +121,8 @@ class Source:
             return self.selection.at
         until = self.selection.until
         if until is None:
-            return self.store.last_observed_at() or EPOCH
+            last = self.store.last_observed_at() or EPOCH
+            return max(last, self.store.retention().horizon or last)
         return max(until, _FIRST + MOMENT) - MOMENT
 
     @cached_property
@@ -184,7 +185,8 @@ class Source:
         when the window began come first."""
         since, until = (None if bound is None else micros(bound) for bound in self.selection.window)
         known_at = self.selection.known_at
-        with self.store._asking(self.selection.observer, known_at, None) as (connection, scope):
+        with self.store._asking(self.selection.observer, known_at, None, since, until) as (connection, scope):
+            since = scope.begin(since)
             observations = replayed(connection, scope.observers, since, until, scope.known_at, lead_in=True)
             yield connection, self.store._dictionary, observations
 

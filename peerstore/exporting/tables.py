@@ -177,7 +177,7 @@ _PEER = ("peers", "peer_key")
 _CONNECTION = ("connections", "connection_key")
 _OBSERVER = ("observers", "observer")
 _SESSION = (
-    Column("start", "time", "When it began.", required=True),
+    Column("start", "time", "When it began; at the horizon of a pruned history: then or before.", required=True),
     Column("end", "time", "When it ended, exclusive; none: it still holds."),
     Column(
         "end_reason",
@@ -223,7 +223,11 @@ TABLES = {
                 Column("identity_service_metadata", "json", "What the identity service set."),
                 Column("is_observer", "boolean", "Whether it recorded presence graphs itself.", required=True),
                 Column("is_listed", "boolean", "False: known only as the end of a connection.", required=True),
-                Column("first_seen", "time", "When it was first present."),
+                Column(
+                    "first_seen",
+                    "time",
+                    "When it was first present; at the horizon of a prune: then or before.",
+                ),
                 Column("last_seen", "time", "The newest observation that confirmed it."),
                 Column("document", "json", "All that was recorded of it, exactly."),
             ),

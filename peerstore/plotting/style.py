@@ -40,6 +40,7 @@ BLUE, VERMILION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
 
 DOTS_AN_INCH = 150
 SMALLEST, LARGEST = 3.0, 100.0  # inches
+MOST_KEYS = 24  # of a legend: devices name types of connections, and may name any number
 EDGE, HEAD, LEGEND_ROW, NOTE = 0.2, 0.78, 0.24, 0.17  # inches
 HEAD_SIZE, TEXT_SIZE, SMALL_SIZE = 13, 9, 8  # points
 CHARACTERS_AN_INCH = 14  # of small text
@@ -206,9 +207,12 @@ class Sheet:
         self.bottom += len(lines) * NOTE
 
     def legend(self, handles: Sequence[Artist]) -> None:
-        """The legend: a row or more below the head."""
+        """The legend: a row or more below the head; of too many entries some are left out, but never the last."""
         if not handles:
             return
+        if len(handles) > MOST_KEYS:
+            more = Patch(label=f"and {len(handles) - MOST_KEYS + 1} more", facecolor="none", edgecolor="none")
+            handles = [*handles[: MOST_KEYS - 2], more, handles[-1]]
         columns = len(handles)
         while columns > 1 and self._legend_width(handles, columns) > self.width - 2 * EDGE:
             columns -= 1

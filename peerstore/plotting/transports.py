@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from peerstore.answers.links import TransportMix
+from peerstore.answers.links import TransportMix, TransportShare
 from peerstore.errors import QuestionError
 from peerstore.plotting.labels import Labels, plain, whole
 from peerstore.plotting.style import (
@@ -27,7 +29,7 @@ from peerstore.plotting.style import (
     unobserved_key,
 )
 from peerstore.plotting.view import NOTHING, View, Watched, asked_window, watched
-from peerstore.times import FOREVER, duration_micros
+from peerstore.times import FOREVER, MICROSECOND, duration_micros
 
 if TYPE_CHECKING:
     from peerstore.store import PeerStore
@@ -37,6 +39,7 @@ LEFT = 0.75
 TITLE = "Over what peers were connected"
 BARS, MOST_BARS = 60, 2000
 BESIDE = 3
+MOST_TYPES = 16  # devices name types of connections, and may name any number
 DAY = timedelta(days=1)
 ROUND = tuple(
     timedelta(seconds=seconds)
@@ -85,9 +88,10 @@ def plot_transports(
     mixes = store.transports(
         length, peer, window.start, window.end, observer, known_at=known_at, max_silence=max_silence
     )
-    pieces = list(_pieces(mixes, window))
+    pieces, others = _folded(list(_pieces(mixes, window)))
     looks = transport_looks(share.type for piece in pieces for share in piece.mix.transports)
-    remarks = (*([] if looks else ["No connection was seen."]), *window.remarks)
+    told = [f"{others} types of connection are drawn as one: those that held for the shortest time."] if others else []
+    remarks = (*([] if looks else ["No connection was seen."]), *told, *window.remarks)
     with paper.sheet(WIDTH, HEIGHT) as sheet:
         sheet.head(name, f"{window.told(view, labels)}; each bar is {whole(length)}")
         sheet.notes(remarks)
@@ -129,6 +133,28 @@ def _pieces(mixes: Iterable[TransportMix], window: Watched) -> Iterable[Piece]:
             if start >= mix.end:
                 break
             yield Piece(max(start, mix.start), min(end, mix.end), mix)
+
+
+def _folded(pieces: list[Piece]) -> tuple[list[Piece], int]:
+    """The pieces with no more types than can be told apart: those that held longest, and one for all others; and how
+    many those others are."""
+    totals: Counter[str] = Counter()
+    for share in (share for piece in pieces for share in piece.mix.transports):
+        totals[share.type] += share.link_time // MICROSECOND
+    others = {kind for kind, _ in sorted(totals.items(), key=lambda each: (-each[1], each[0]))[MOST_TYPES:]}
+    if not others:
+        return pieces, 0
+    name = f"{len(others)} other types"
+    return [piece._replace(mix=_with_others(piece.mix, others, name)) for piece in pieces], len(others)
+
+
+def _with_others(mix: TransportMix, others: set[str], name: str) -> TransportMix:
+    kept = [share for share in mix.transports if share.type not in others]
+    rest = [share for share in mix.transports if share.type in others]
+    link_time = sum((share.link_time for share in rest), timedelta())
+    only_time = sum((share.only_time for share in rest), timedelta())
+    one = TransportShare(name, sum(share.links for share in rest), link_time, only_time)
+    return replace(mix, transports=(*kept, one))
 
 
 def heights(pieces: Sequence[Piece], kind: str) -> list[float]:

@@ -27,6 +27,7 @@ def activity(
 ) -> Iterator[Activity]:
     """Every bucket of the window, in order, the empty ones too. Where the question leaves the end open, the last
     observation is the last that counts."""
+    since = scope.begin(since)
     window = _window(connection, scope, since, until)
     if window is None:
         return
@@ -55,7 +56,7 @@ def _window(
 ) -> tuple[int, int] | None:
     """The window that is measured; unlike :func:`measured_window`, it may be a single instant."""
     window = measured_window(connection, scope, since, LATEST + 1 if until is None else until)
-    history = measured_window(connection, scope, EARLIEST - 1, None)
+    history = measured_window(connection, scope, scope.before_all, None)
     if window is None or (until is None and (history is None or window[0] > history[1])):
         return None
     return window if history is None or until is not None else (window[0], history[1])

@@ -17,11 +17,13 @@ from peerstore.canonical import ABSENT, Json, differences, differences_at
 from peerstore.coverage import Scope
 from peerstore.dictionary import Dictionary
 from peerstore.errors import QuestionError
+from peerstore.merging import merged_holders
 from peerstore.model import Connection, Element, ElementKind, Peer
-from peerstore.presence import Presence, assemble, observer_state, presence_at
+from peerstore.presence import Presence, assembled, observer_state, presence_at
+from peerstore.remnants import first_seen_before_horizon, last_before_horizon
 from peerstore.states import at_end_of, last_logged
 from peerstore.tables import element
-from peerstore.times import EARLIEST, LATEST, instant, micros
+from peerstore.times import LATEST, instant, micros
 from peerstore.walk import Moment, Walk
 
 KINDS: tuple[ChangeKind, ...] = get_args(ChangeKind)
@@ -64,7 +66,8 @@ class Question:
         self.connection = connection
         self.dictionary = dictionary
         self.scope = scope
-        self.after = EARLIEST - 1 if since is None else since - 1
+        since = scope.begin(since)
+        self.after = scope.before_all if since is None else since - 1
         self.until = LATEST + 1 if until is None else until
         self.peer = peer
         self.elements = elements
@@ -181,28 +184,40 @@ class Question:
 
     def _seen_first(self, number: int) -> int:
         if number not in self._first_seen:
-            earliest = Walk(self.connection, self.dictionary, self.scope, EARLIEST - 1, LATEST + 1, [number])
-            moments = (moment.at for moment in earliest if moment.changed.get(number, (0, None))[1] is not None)
-            self._first_seen[number] = next(moments)
+            first = first_seen_before_horizon(self.connection, self.scope, number)
+            if first is None:
+                first_after = self.scope.before_all
+                earliest = Walk(self.connection, self.dictionary, self.scope, first_after, LATEST + 1, [number])
+                moments = (moment.at for moment in earliest if moment.changed.get(number, (0, None))[1] is not None)
+                first = next(moments)
+            self._first_seen[number] = first
         return self._first_seen[number]
 
     def _look_back(self, number: int) -> Gone | None:
         """What a peer was when it was last present before this question's window; looks back in steps that grow."""
         if self._from_the_start:
             return None
-        step = _LOOK_BACK
+        step, first = _LOOK_BACK, self.scope.before_all
         while True:
-            start = max(self.after - step, EARLIEST - 1)
+            start = max(self.after - step, first)
             walk = Walk(self.connection, self.dictionary, self.scope, start, self.after + 1, [number])
-            gone = _last_of(walk, number)
-            if gone is not None or start < EARLIEST:
+            before = self._gone_before_horizon(walk, number) if start == first else None
+            gone = _last_of(walk, number, before)
+            if gone is not None or start == first:
                 return gone
             step *= 8
 
+    def _gone_before_horizon(self, walk: Walk, number: int) -> Gone | None:
+        """What an absent peer was before the horizon. (Whether a time without any watcher followed before that is not
+        known.)"""
+        if number in walk.shown:
+            return None
+        last = last_before_horizon(self.connection, self.dictionary, self.scope, number)
+        return None if last is None else Gone(last.document, not walk.lit)
 
-def _last_of(walk: Walk, number: int) -> Gone | None:
+
+def _last_of(walk: Walk, number: int, gone: Gone | None = None) -> Gone | None:
     present = walk.shown.get(number)
-    gone: Gone | None = None
     for moment in walk:
         before, after = moment.changed.get(number, (present, present))
         if after is None and before is not None:
@@ -353,7 +368,8 @@ def presence_over(
         for key, number in scope.observers.items():
             logged = last_logged(connection, number, at_end_of(moment.at), scope.known_at)
             states.append(observer_state(connection, scope, key, logged, moment.at))
-        here = assemble(connection, dictionary, scope, walk.holders, walk.begins, tuple(states), moment.at)
+        found = merged_holders(scope.observers, walk.watching, walk.holders, walk.begins)
+        here = assembled(connection, dictionary, scope, found, tuple(states), moment.at)
         if _differ(last, here):
             yield here
             last = here

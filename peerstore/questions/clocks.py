@@ -30,7 +30,7 @@ from sqlalchemy.engine import Connection
 from peerstore.answers.watching import ClockSkew
 from peerstore.coverage import Scope, measured_window
 from peerstore.dictionary import Dictionary
-from peerstore.times import EARLIEST, LATEST
+from peerstore.times import LATEST
 from peerstore.walk import Walk
 
 _RECENT = 6 * 3_600_000_000
@@ -85,9 +85,9 @@ def _newest(connection: Connection, scope: Scope, until: int | None) -> int:
     """Where the last six hours of the history begin that lie before ``until``."""
     window = measured_window(connection, scope, None, None)
     if window is None:
-        return EARLIEST
+        return scope.before_all + 1
     last = window[1] if until is None else min(window[1], until)
-    return max(last - _RECENT, EARLIEST)
+    return max(last - _RECENT, scope.before_all + 1)
 
 
 def _reports(walk: Walk, rank: int) -> Iterator[Report]:

@@ -13,7 +13,7 @@ from peerstore.dictionary import Dictionary
 from peerstore.model import ElementKind
 from peerstore.presence import Presence
 from peerstore.questions.mesh import Keys, Levels, graph_library, graph_of, unknown_ends
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import LATEST, instant
 from peerstore.walk import Moment, Walk
 
 _LOOK_BACK = 86_400_000_000
@@ -85,14 +85,15 @@ class CloudStays:
         elements: Collection[int] | ElementKind,
     ) -> None:
         self._asked = connection, dictionary, scope
-        self._connection, self._dictionary = connection, dictionary
+        self._connection, self._dictionary, self._scope = connection, dictionary, scope
         self._elements = elements
         self._flags = Flags(connection, dictionary)
         self._open: dict[int, CloudStay] = {}
 
     def over(self, since: int | None, until: int | None) -> Iterator[CloudStay]:
         """The stays that overlap ``[since, until)``, whole; as they end, then those that hold, by their starts."""
-        start, end = EARLIEST - 1 if since is None else since, LATEST + 1 if until is None else until
+        since = self._scope.begin(since)
+        start, end = self._scope.before_all if since is None else since, LATEST + 1 if until is None else until
         if start >= end:
             return
         walk = Walk(*self._asked, start, end, self._elements)
@@ -147,14 +148,14 @@ class CloudStays:
 
     def _mend_starts(self, numbers: list[int], at: int) -> None:
         """Give the stays that held at ``at`` the starts that they had before it, looking back in steps that grow."""
-        step = _LOOK_BACK
-        while numbers and at >= EARLIEST:
-            after = max(at - step, EARLIEST - 1)
+        step, first = _LOOK_BACK, self._scope.before_all
+        while numbers and at > first:
+            after = max(at - step, first)
             earlier = CloudStays(*self._asked, numbers)
             earlier._through(after, at)
             for number in numbers:
-                self._open[number].start = earlier._open[number].start
-            numbers = [number for number in numbers if self._open[number].start == after >= EARLIEST]
+                self._open[number].start = self._scope.told(earlier._open[number].start)
+            numbers = [number for number in numbers if earlier._open[number].start == after > first]
             step *= 8
 
     def _through(self, after: int, until: int) -> None:

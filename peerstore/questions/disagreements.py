@@ -23,7 +23,7 @@ from peerstore.model import Connection, Element, ElementKind
 from peerstore.presence import observer_state, views_at
 from peerstore.questions.disputes import NOT_SEEN, SEEN, Dispute, Disputes, Ended, Subject, Told
 from peerstore.tables import element as element_table
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import LATEST, instant
 from peerstore.walk import Walk
 
 OF_PEERS: frozenset[DisagreementKind] = frozenset({"peer", "attribute"})
@@ -91,7 +91,8 @@ class Question:
     def over(self, since: int | None, until: int | None, longer_than: int) -> Iterator[Disagreement]:
         """The disagreements that held within ``[since, until)`` for longer than that: as they end, then those that
         hold."""
-        begin, last = EARLIEST - 1 if since is None else since, LATEST + 1 if until is None else until
+        since = self._scope.begin(since)
+        begin, last = self._scope.before_all if since is None else since, LATEST + 1 if until is None else until
         disputes = Disputes(self._connection, self._dictionary, self._scope, self._asked.wanted)
         for at, told in self._opened(disputes, begin, last):
             for ended in self._in_order(disputes.step(at, told)):
@@ -111,7 +112,7 @@ class Question:
                 self._connection,
                 self._dictionary,
                 self._scope._replace(observers={key: number}),
-                max(since - 1, EARLIEST - 1),
+                max(since - 1, self._scope.before_all),
                 until,
                 self._asked.walked,
             )

@@ -69,7 +69,8 @@ class Fallbacks:
 
     def over(self, since: int | None, until: int | None, elements: Elements) -> Iterator[TransportChange]:
         """The changes in ``[since, until)``, in the order of time."""
-        after = EARLIEST - 1 if since is None else max(since - 1 - self._grace, EARLIEST - 1)
+        since, first = self._scope.begin(since), self._scope.before_all
+        after = first if since is None else max(since - 1 - self._grace, first)
         last = LATEST + 1 if until is None else until
         ahead = min(last + self._grace, LATEST + 1) if self._with_ends else last
         walk = Walk(self._connection, self._dictionary, self._scope, after, ahead, elements)

@@ -25,7 +25,7 @@ from peerstore.questions.identities import name_bearers
 from peerstore.questions.known import known_among
 from peerstore.questions.rollout import text_of
 from peerstore.tables import document, peer_document
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import LATEST, instant
 from peerstore.walk import Moment, Walk, growing_parts
 
 _WHOLE_KEY = 38  # bytes of a Ditto peer's key
@@ -115,11 +115,13 @@ class Incompatibilities:
         self, key: str, numbers: Collection[int], since: int | None, until: int | None
     ) -> Iterator[tuple[int, str, _Misfit]]:
         scope = self._scope._replace(observers={key: self._scope.observers[key]})
+        since = scope.begin(since)
         if since is not None:
             numbers = self._held_in(scope, numbers, since, LATEST + 1 if until is None else until)
-        for number, misfit in self._misfits(scope, numbers, EARLIEST - 1, LATEST + 1) if numbers else ():
+        for number, misfit in self._misfits(scope, numbers, scope.before_all, LATEST + 1) if numbers else ():
             ended = since is not None and misfit.end is not None and misfit.end <= since
             if not ended and (until is None or misfit.start < until):
+                misfit.start = scope.told(misfit.start)
                 yield number, key, misfit
 
     def _held_in(self, scope: Scope, numbers: Collection[int], since: int, until: int) -> list[int]:

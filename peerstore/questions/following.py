@@ -83,7 +83,7 @@ class Following:
 
     def _reached(self, connection: DatabaseConnection, scope: Scope) -> int:
         """The newest observation, or the last silence after it until now."""
-        newest = _newest(connection, scope)
+        newest = max(_newest(connection, scope), scope.before_all)
         now = self._now()
         turns = Walk(connection, self._dictionary, scope, newest, now + 1, ()) if now > newest else ()
         return max((moment.at for moment in turns), default=newest)
@@ -120,6 +120,7 @@ class Following:
         self._due = self._next_silence(connection, scope)
 
     def _asked(self, connection: DatabaseConnection, scope: Scope, since: int, until: int) -> Iterator[Change]:
+        since = scope.told(since)  # it may have been pruned meanwhile
         if since < until:
             peer, kinds, path = self._wanted
             yield from Question(connection, self._dictionary, scope, since, until, peer, path=path).changes(kinds)
@@ -150,7 +151,11 @@ class Following:
                 values = {"observer": number, "edge": self._settled_edge, "recorded": recorded}
                 found.append(connection.execute(_LATE, values).one())
         came = [row for row in found if row[0] is not None]
-        return Late(min(row[0] for row in came), min(row[1] for row in came)) if came else None
+        if not came:
+            return None
+        late, known_from = Late(min(row[0] for row in came), min(row[1] for row in came)), scope.retention.known_from
+        # What was told before a removal that they came before is not known any more.
+        return None if known_from is not None and late.recorded_at <= known_from else late
 
 
 def _standing(connection: DatabaseConnection) -> dict[int, int]:

@@ -37,6 +37,7 @@ def observed_graphs(
 ) -> Iterator[ObservedGraph]:
     """The graphs of the one observer that has any in ``[since, until)``; with ``every``, of every observation of it,
     stop markers too. :class:`~peerstore.errors.QuestionError` if several observers have some."""
+    since = scope.begin(since)
     keys = [key for key, number in scope.observers.items() if _has_any(connection, number, scope, since, until, every)]
     if not keys:
         return

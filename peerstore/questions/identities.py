@@ -16,10 +16,11 @@ from peerstore.coverage import Scope, watched
 from peerstore.dictionary import Dictionary
 from peerstore.model import Element
 from peerstore.naming import device_name
-from peerstore.presence import presence_at
+from peerstore.presence import last_known, presence_at
 from peerstore.questions.known import known_among
+from peerstore.remnants import held_before_horizon
 from peerstore.tables import document, peer_document
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import LATEST, instant
 from peerstore.walk import Moment, Walk, growing_parts
 
 _LONGEST_PATTERN = 1000
@@ -32,7 +33,8 @@ def first_appearances(
 ) -> Iterator[int]:
     """The ids of the peers that the merged presence held for the first time in ``[since, until)``, in order of time,
     then of the keys."""
-    after = EARLIEST - 1 if since is None else since - 1
+    since = scope.begin(since)
+    after = scope.before_all if since is None else since - 1
     walk = Walk(connection, dictionary, scope, after, LATEST + 1 if until is None else until, "peer")
     fresh = _fresh(connection, dictionary, walk)
     if since is None:
@@ -47,14 +49,14 @@ def _never_before(
     connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, after: int, numbers: Collection[int]
 ) -> set[int]:
     """Those of these peers that were not present at any time up to ``after``; most that come back were lately."""
-    never, step = set(numbers), _LOOK_BACK
+    never, step = set(numbers) - held_before_horizon(connection, scope, numbers), _LOOK_BACK
     while never:
-        start = max(after - step, EARLIEST - 1)
+        start = max(after - step, scope.before_all)
         walk = Walk(connection, dictionary, scope, start, after + 1, list(never))
         never -= walk.shown.keys()
         for moment in walk:
             never.difference_update(number for number, (_, now) in moment.changed.items() if now is not None)
-        if start < EARLIEST:
+        if start == scope.before_all:
             return never
         step *= 8
     return never
@@ -128,7 +130,8 @@ class Collisions:
 
     def over(self, scope: Scope, since: int | None, until: int | None) -> Iterator[NameCollision]:
         """Those in ``[since, until)`` as they end, then those that hold at its end, by name."""
-        after, end = EARLIEST - 1 if since is None else since, LATEST + 1 if until is None else until
+        since = scope.begin(since)
+        after, end = scope.before_all if since is None else since, LATEST + 1 if until is None else until
         if after >= end:
             return
         walk = Walk(self._connection, self._dictionary, scope, after, end, "peer")
@@ -242,8 +245,8 @@ class NewKeys:
         return found
 
     def _lives(self, numbers: Collection[int], until: int) -> dict[int, _Life]:
-        lives: dict[int, _Life] = {}
-        walk = Walk(self._connection, self._dictionary, self._scope, EARLIEST - 1, until, list(numbers))
+        walk = Walk(self._connection, self._dictionary, self._scope, self._scope.before_all, until, list(numbers))
+        lives = self._lives_at_opening(walk)
         for moment in walk:
             for number, (_, after) in moment.changed.items():
                 if after is None:
@@ -254,7 +257,17 @@ class NewKeys:
                 else:
                     lives[number] = _Life(moment.at, None, after)
             self._dim(walk, moment, lives)
+        for number in held_before_horizon(self._connection, self._scope, lives):
+            lives[number].first = self._scope.before_all
         return lives
+
+    def _lives_at_opening(self, walk: Walk) -> dict[int, _Life]:
+        """Of those that were there when the history begins, or when somebody last watched before that."""
+        first, end = self._scope.before_all, None
+        if walk.shown and not walk.lit:
+            last = last_known(self._connection, self._scope, first)
+            end = first if last is None else last + 1
+        return {number: _Life(first, end, document) for number, document in walk.shown.items()}
 
     @staticmethod
     def _dim(walk: Walk, moment: Moment, lives: dict[int, _Life]) -> None:
@@ -290,7 +303,7 @@ class NewKeys:
 
     def _told(self, old: _Candidate, end: int, new: _Candidate, group: list[_Candidate]) -> NewKey:
         start = new.life.first
-        seen = sum(stop - begin for begin, stop in watched(self._connection, self._scope, end, start))
+        seen = sum(stop - begin for begin, stop in watched(self._connection, self._scope, self._scope.told(end), start))
         others = tuple(sorted(each.key for each in group if each not in (old, new) and _meant_as_well(each, old, new)))
         shared, differing = _members(old.value, new.value)
         sure = not others and seen == start - end and (shared or self._identity is not None)

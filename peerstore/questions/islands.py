@@ -13,7 +13,7 @@ from peerstore.coverage import Scope
 from peerstore.dictionary import Dictionary
 from peerstore.questions.mesh import Delta, Keys, Mesh, all_shown, delta_of
 from peerstore.questions.partition import Partition
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import LATEST, instant
 from peerstore.walk import Moment, Walk
 
 _ORDER: tuple[IslandChangeKind, ...] = ("left", "split", "merged", "joined")
@@ -30,7 +30,8 @@ def islands_over(
 ) -> Iterator[IslandChange]:
     """The changes of the islands in ``[since, until)``, in the order of time; of one peer's island, if it is named;
     with the comings and goings of their members, if they are wanted."""
-    after, end = EARLIEST - 1 if since is None else since - 1, LATEST + 1 if until is None else until
+    since = scope.begin(since)
+    after, end = scope.before_all if since is None else since - 1, LATEST + 1 if until is None else until
     walk = Walk(connection, dictionary, scope, after, end)
     mesh, partition = Mesh("islands_over"), Partition()
     _follow(mesh, partition, delta_of(connection, dictionary, all_shown(walk)))

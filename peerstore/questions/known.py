@@ -13,8 +13,9 @@ from peerstore.dictionary import Dictionary
 from peerstore.inventory import all_peers
 from peerstore.model import Peer
 from peerstore.presence import Presence, presence_at
+from peerstore.remnants import held_before_horizon
 from peerstore.states import at_end_of, last_graph
-from peerstore.times import EARLIEST, instant, micros
+from peerstore.times import instant, micros
 from peerstore.walk import Walk, growing_parts
 
 
@@ -58,10 +59,12 @@ def _ends(
     connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, at: int, elements: Collection[int]
 ) -> tuple[dict[int, int], dict[int, _Ended]]:
     """When each element was first present, and where its last presence ended."""
-    walk = Walk(connection, dictionary, scope, EARLIEST - 1, at + 1, elements)
-    first: dict[int, int] = {}
+    walk = Walk(connection, dictionary, scope, scope.opening, at + 1, elements)
+    first = dict.fromkeys(walk.shown if walk.lit else (), scope.opening)
     last: dict[int, _Ended] = {}
     for moment in walk:
+        for number in walk.shown if moment.lit and not moment.lit_before else ():
+            first.setdefault(number, moment.at)
         for number, (before, after) in moment.changed.items():
             if after is not None:
                 first.setdefault(number, moment.at)
@@ -70,6 +73,7 @@ def _ends(
         if moment.lit_before and not moment.lit:
             for number, document in walk.shown.items():
                 last[number] = _Ended(moment.at, document, moment.causes[number])
+    first.update(dict.fromkeys(held_before_horizon(connection, scope, first), scope.opening))
     return first, last
 
 

@@ -22,7 +22,7 @@ from peerstore.dictionary import Dictionary
 from peerstore.inventory import all_peers, connection_elements
 from peerstore.model import Connection, Element, ElementKind
 from peerstore.tables import element as element_table
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import LATEST, instant
 from peerstore.walk import Moment, Walk
 
 Elements = Collection[int] | ElementKind
@@ -333,7 +333,8 @@ def _episodes(
     elements: Elements | None,
 ) -> Iterator[_Episode]:
     """The episodes that begin in ``[since, until)``, each followed to its end, wherever that lies."""
-    after = EARLIEST - 1 if since is None else since - 1
+    since = scope.begin(since)
+    after = scope.before_all if since is None else since - 1
     begun: dict[int, _Episode] = {}
     walk = Walk(connection, dictionary, scope, after, LATEST + 1 if until is None else until, elements)
     for moment in walk:

@@ -13,7 +13,8 @@ from peerstore.answers.sessions import EndReason
 from peerstore.coverage import Scope, measured_window
 from peerstore.dictionary import Dictionary
 from peerstore.inventory import all_peers
-from peerstore.times import EARLIEST, MICROSECOND, instant
+from peerstore.remnants import held_before_horizon
+from peerstore.times import MICROSECOND, instant
 from peerstore.walk import Walk, growing_parts
 
 _NEVER_RECORDED = -1  # the id of a peer that has no rows
@@ -119,10 +120,13 @@ def _ever_present(
     connection: Connection, dictionary: Dictionary, scope: Scope, elements: Collection[int], until: int
 ) -> set[int]:
     """Which of some elements were ever present before an instant."""
-    found: set[int] = set()
-    if elements:
-        for moment in Walk(connection, dictionary, scope, EARLIEST - 1, until, elements):
-            found.update(number for number, (_, after) in moment.changed.items() if after is not None)
-            if len(found) == len(elements):
+    found = held_before_horizon(connection, scope, elements)
+    rest = set(elements) - found
+    if rest:
+        walk = Walk(connection, dictionary, scope, scope.before_all, until, rest)
+        found.update(walk.shown)
+        for moment in walk:
+            if found.issuperset(rest):
                 break
+            found.update(number for number, (_, after) in moment.changed.items() if after is not None)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from sqlalchemy.engine import Connection as DatabaseConnection
 
@@ -14,8 +15,9 @@ from peerstore.dictionary import Dictionary
 from peerstore.model import ElementKind
 from peerstore.presence import last_known, observer_state
 from peerstore.questions.known import known_peers
+from peerstore.remnants import last_before_horizon
 from peerstore.states import at_end_of, last_logged
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import LATEST, instant
 from peerstore.walk import Moment, Walk
 
 _LOOK_BACK = 86_400_000_000  # at first; then eight times as far, and so on
@@ -75,6 +77,7 @@ class Firsts:
     def __init__(
         self, connection: DatabaseConnection, dictionary: Dictionary, scope: Scope, path: str, wanted: str | None
     ) -> None:
+        self._asked = connection, dictionary, scope
         self._connection = connection
         self._dictionary = dictionary
         self._scope = scope
@@ -84,7 +87,8 @@ class Firsts:
 
     def over(self, since: int | None, until: int | None) -> Iterator[Reached]:
         """Those in ``[since, until)``, in order of time, then of the keys."""
-        after = EARLIEST - 1 if since is None else since - 1
+        since = self._scope.begin(since)
+        after = self._scope.before_all if since is None else since - 1
         track = self._track(after, LATEST + 1 if until is None else until, "peer")
         for at, arrived in track.arrivals():
             if since is not None:
@@ -119,16 +123,27 @@ class Firsts:
             if value is not None and (number, value) not in track.checked and not stays:
                 doubtful[number] = value
         track.checked.update(doubtful.items())
-        step = _LOOK_BACK
+        step, first = _LOOK_BACK, self._scope.before_all
         while doubtful:
-            start = max(after - step, EARLIEST - 1)
+            start = max(after - step, first)
             for number, found in self._between(start, after, doubtful).items():
                 track.pasts.setdefault(number, found).had.update(found.had)
             had = {number: track.pasts[number].had for number in doubtful if number in track.pasts}
             doubtful = {number: value for number, value in doubtful.items() if value not in had.get(number, ())}
             step *= 8
-            if start < EARLIEST:
+            if start == first:
+                self._remember(track, doubtful)
                 return
+
+    def _remember(self, track: _Track, doubtful: dict[int, int]) -> None:
+        """Learn what peers that were absent at the horizon were before it."""
+        for number in doubtful:
+            last = None if number in track.pasts else last_before_horizon(*self._asked, number)
+            if last is not None:
+                track.pasts[number] = past = _Past(last.document, last.end)
+                value = self._number(self._value(last.document))
+                if value is not None:
+                    past.had.add(value)
 
     def _between(self, start: int, after: int, numbers: Collection[int]) -> dict[int, _Past]:
         """What peers were from a start on; it may have to lie farther back."""
@@ -207,7 +222,10 @@ def rollout(
     """How far a value had got by an instant."""
     wanted = text_of(value)
     progress = _Progress()
-    for moment in Walk(connection, dictionary, scope, EARLIEST - 1, at + 1, "peer"):
+    walk = Walk(connection, dictionary, scope, scope.opening, at + 1, "peer")
+    there: dict[int, tuple[int | None, int | None]] = {number: (None, shown) for number, shown in walk.shown.items()}
+    opening = Moment(scope.opening, False, walk.lit, False, there)
+    for moment in chain([opening] if there else (), walk):
         told = {document for change in moment.changed.values() for document in change if document is not None}
         bodies = dictionary.documents(connection, told)
         progress.follow(moment, {each: text_of(value_at(bodies[each].value, path)) == wanted for each in told})

@@ -17,7 +17,7 @@ from peerstore.answers.sessions import EndReason
 from peerstore.coverage import Scope
 from peerstore.dictionary import Dictionary
 from peerstore.model import ElementKind
-from peerstore.times import EARLIEST, LATEST
+from peerstore.times import LATEST
 from peerstore.walk import Moment, Walk
 
 _LOOK_BACK = 86_400_000_000
@@ -25,7 +25,8 @@ _LOOK_BACK = 86_400_000_000
 
 @dataclass(slots=True)
 class Stay:
-    """A session in the making: an element was present over ``[start, end)``."""
+    """A session in the making: an element was present over ``[start, end)``; ``began_before``: the horizon cuts it, or
+    may do so."""
 
     element: int
     start: int
@@ -33,6 +34,7 @@ class Stay:
     reason: EndReason | None = None
     gaps: int = 0
     observer: int | None = None
+    began_before: bool = False
 
 
 class Sessions:
@@ -58,10 +60,19 @@ class Sessions:
 
     def over(self, since: int | None, until: int | None) -> Iterator[Stay]:
         """The stays that overlap ``[since, until)``, whole: their true starts and ends, wherever those lie."""
-        after = EARLIEST - 1 if since is None else max(since - 1 - self._grace, EARLIEST - 1)
+        since, first = self._scope.begin(since), self._scope.before_all
+        after = first if since is None else max(since - 1 - self._grace, first)
         for stay in self._walked(after, LATEST + 1 if until is None else until):
             if since is None or stay.end is None or stay.end > since:
-                yield stay
+                yield self._cut(stay)
+
+    def _cut(self, stay: Stay) -> Stay:
+        """A stay as it is told: the horizon cuts one that was there just before it, and one that may have to be joined
+        to what was."""
+        first = self._scope.before_all
+        if self._scope.retention.horizon is not None and (stay.start == first or stay.start - first < self._grace):
+            stay.start, stay.began_before = self._scope.told(stay.start), True
+        return stay
 
     def _walked(self, after: int, until: int) -> Iterator[Stay]:
         walk = Walk(self._connection, self._dictionary, self._scope, after, until, self._elements)
@@ -72,7 +83,7 @@ class Sessions:
         for moment in walk:
             yield from self._settled(moment.at)
             fresh = self._step(walk, moment)
-            if after >= EARLIEST:
+            if after > self._scope.before_all:
                 doubtful = [number for number in fresh if moment.at - self._grace <= after]
                 self._mend_starts(doubtful, after, moment.at)
         yield from self._followed(until)
@@ -154,12 +165,13 @@ class Sessions:
         """Give stays that may have begun before the walk did (in progress, or within the grace of an earlier end)
         their true starts."""
         step = max(_LOOK_BACK, 4 * self._grace)
-        while numbers and after >= EARLIEST:
-            start = max(after - step, EARLIEST - 1)
+        first = self._scope.before_all
+        while numbers and after > first:
+            start = max(after - step, first)
             earlier = Sessions(self._connection, self._dictionary, self._scope, self._kind, numbers, self._grace)
             found = earlier._before(start, at)
             numbers = [number for number in numbers if not self._mend(number, found.get(number), start)]
-            if start < EARLIEST:
+            if start == first:
                 return
             step *= 8
 

@@ -15,10 +15,11 @@ from peerstore.coverage import Scope
 from peerstore.database import chunks
 from peerstore.dictionary import Dictionary
 from peerstore.inventory import all_peers
+from peerstore.remnants import held_before_horizon
 from peerstore.states import BEFORE_ALL, at_end_of, last_graph
 from peerstore.tables import element
 from peerstore.timelines import element_rows
-from peerstore.times import EARLIEST, instant
+from peerstore.times import instant
 from peerstore.walk import Moment, Walk, growing_parts
 
 _GRAPH = sa.select(element.c.id).where(element.c.kind == "graph", element.c.peer1.is_(None))
@@ -78,8 +79,9 @@ def sightings(
             mine = [link for link in links if link.peer1 in homes[observer] or link.peer2 in homes[observer]]
             for number, sight in _Sights(connection, dictionary, scope, observer, graph, peers, mine).until(at):
                 seen[number][observer] = sight
+        earlier = held_before_horizon(connection, scope, part)
         for number in part:
-            yield from _rows(keys[number], seen[number], confirmations)
+            yield from _rows(keys[number], seen[number], confirmations, scope.opening if number in earlier else None)
 
 
 def _homes(connection: Connection, dictionary: Dictionary, scope: Scope, observer: str, graph: int | None) -> set[str]:
@@ -129,12 +131,19 @@ class _Sights:
     def until(self, at: int) -> Iterator[tuple[int, Sight]]:
         """The peers that the observer saw at or before an instant, and what it saw of them."""
         elements = {*self._touches} if self._graph is None else {*self._touches, self._graph}
-        walk = Walk(self._connection, self._dictionary, self._scope, EARLIEST - 1, at + 1, elements)
+        walk = Walk(self._connection, self._dictionary, self._scope, self._scope.opening, at + 1, elements)
+        if walk.lit:
+            home = self._home(walk)
+            for number in self._peers:
+                self._note(walk, number, home, self._scope.opening)
         for moment in walk:
             home = self._home(walk)
             for number in self._touched(moment):
                 self._note(walk, number, home, moment.at)
-        return ((number, sight) for number, sight in self._sights.items() if sight.first is not None)
+        seen = {number: sight for number, sight in self._sights.items() if sight.first is not None}
+        for number in held_before_horizon(self._connection, self._scope, seen):
+            seen[number].first = self._scope.opening
+        return iter(seen.items())
 
     def _touched(self, moment: Moment) -> Collection[int]:
         if moment.lit != moment.lit_before or self._graph in moment.changed:
@@ -190,11 +199,14 @@ class _Confirmations:
         return found.observed_at
 
 
-def _rows(key: str, seen: Mapping[str, Sight], confirmations: _Confirmations) -> Iterator[Seen]:
+def _rows(key: str, seen: Mapping[str, Sight], confirmations: _Confirmations, first: int | None) -> Iterator[Seen]:
+    """The rows of a peer; ``first``: anybody saw it first then, whoever of them has seen it since."""
     if not seen:
         return
     confirmed = {observer: confirmations.last(observer, sight) for observer, sight in seen.items()}
-    yield _seen(key, None, _by_any(seen.values()), max(confirmed.values()))
+    together = _by_any(seen.values())
+    together.first = together.first if first is None else first
+    yield _seen(key, None, together, max(confirmed.values()))
     for observer, sight in seen.items():
         yield _seen(key, observer, sight, confirmed[observer])
 

@@ -15,7 +15,7 @@ from peerstore.answers.watching import Coverage, CoverageEnd, CoverageGap, Cover
 from peerstore.coverage import Scope, Span, is_watching, last_watching, measured_window, spans, watched
 from peerstore.states import DAY, Position, at_end_of, last_logged, logged_between
 from peerstore.tables import observation_log
-from peerstore.times import EARLIEST, LATEST, instant
+from peerstore.times import LATEST, instant
 
 _LONGER = 8  # each look back goes so many times as far as the one before it
 
@@ -25,7 +25,8 @@ Ended = tuple[int, CoverageEnd]
 
 def coverage(connection: Connection, scope: Scope, since: int | None, until: int | None) -> Iterator[Coverage]:
     """The spans of watching that overlap ``[since, until)``, whole, observer by observer."""
-    after = EARLIEST - 1 if since is None else since
+    since = scope.begin(since)
+    after = scope.before_all if since is None else since
     for key, number in scope.observers.items():
         for span in _whole_spans(connection, number, scope, after, LATEST + 1 if until is None else until):
             yield _of_span(connection, scope, key, number, span)
@@ -40,13 +41,13 @@ def _whole_spans(connection: Connection, number: int, scope: Scope, after: int, 
 
 
 def _true_start(connection: Connection, number: int, scope: Scope, at: int) -> int:
-    """Since when an observer that is watching at an instant has been."""
+    """Since when an observer that is watching at an instant has been; not from before the horizon."""
     step = DAY
     while True:
-        begin = max(at - step, EARLIEST - 1)
+        begin = max(at - step, scope.before_all)
         *_, last = spans(connection, number, scope, begin, at + 1)
-        if last.start > begin:
-            return last.start
+        if last.start > begin or begin == scope.before_all:
+            return scope.told(last.start)
         step *= _LONGER
 
 
@@ -101,7 +102,8 @@ def gaps(
 ) -> Iterator[CoverageGap]:
     """The gaps of each observer that overlap ``[since, until)``, whole; then those stretches of the measured window in
     which nobody was watching."""
-    asked = EARLIEST - 1 if since is None else since, now if until is None else until
+    since = scope.begin(since)
+    asked = scope.before_all if since is None else since, now if until is None else until
     for key, number in scope.observers.items() if of_each else ():
         for gap in _gaps_of(connection, scope, key, number, asked, longer_than):
             if gap.duration is None or gap.duration > timedelta(microseconds=longer_than):
@@ -159,7 +161,7 @@ def _quiet(
     """The steps between observations of a span that follow each other, if longer than that and in the window."""
     since, until = window
     begin = span.start
-    if begin < since:
+    if begin <= since:  # it may have begun before the horizon
         logged = last_logged(connection, number, at_end_of(since), scope.known_at)
         begin = begin if logged is None else logged.observed_at
     last = LATEST if span.end is None else span.end - (span.reason != "stopped")

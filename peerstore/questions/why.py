@@ -21,7 +21,7 @@ from peerstore.presence import Presence, View, last_known, observer_state, prese
 from peerstore.questions.changes import OF_CONNECTIONS, OF_PEERS, Question
 from peerstore.questions.findings import findings
 from peerstore.questions.sessions import Sessions, Stay
-from peerstore.times import EARLIEST, LATEST, instant, micros
+from peerstore.times import LATEST, instant, micros
 from peerstore.walk import Walk
 
 _STEP = 3_600_000_000
@@ -95,7 +95,7 @@ class Around:
 
     def _window(self) -> tuple[int, int]:
         at, within = self._asked.at, self._asked.within
-        return max(at - within, EARLIEST), min(at + within, LATEST + 1)
+        return max(at - within, self._scope.before_all + 1), min(at + within, LATEST + 1)
 
     def _backwards(self) -> Iterator[tuple[int, int]]:
         """Windows up to the moment, from the last one back, each longer than the one before it."""
@@ -165,7 +165,8 @@ class Around:
         if stay is None:
             return None
         end = None if stay.end is None else instant(stay.end)
-        return Session(self._asked.peer, instant(stay.start), end, None, stay.reason)
+        start = instant(stay.start)
+        return Session(self._asked.peer, start, end, None, stay.reason, began_before=stay.began_before)
 
     def last_seen(self, previous: Session | None) -> Peer | None:
         """The peer as it was when it was last present."""

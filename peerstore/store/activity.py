@@ -15,7 +15,7 @@ from peerstore.questions.buckets import check_buckets
 from peerstore.questions.changes import checked_kinds
 from peerstore.questions.following import Following, Wanted
 from peerstore.store.asking import Asking, positive_micros, window_micros
-from peerstore.times import micros
+from peerstore.times import LATEST, micros
 
 
 class Activity(Asking):
@@ -46,6 +46,7 @@ class Activity(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def follow(
@@ -79,7 +80,7 @@ class Activity(Asking):
         key = None if peer is None else canonical_peer_key(peer)
         wanted = Wanted(key, checked_kinds(kinds, path), path)
         following = Following(self._dictionary, lambda: micros(self._clock()), wanted, begin)
-        with self._asking(observer, None, max_silence) as (connection, scope):
+        with self._asking(observer, None, max_silence, LATEST if begin is None else begin) as (connection, scope):
             following.begin(connection, scope)
         return self._told(following, observer, max_silence, pause, stop or threading.Event())
 
@@ -96,7 +97,7 @@ class Activity(Asking):
             with self._database.reading() as connection:
                 news = following.has_news(connection, last)
             if news:
-                with self._asking(observer, None, max_silence) as (connection, scope):
+                with self._asking(observer, None, max_silence, LATEST) as (connection, scope):
                     yield from following.told(connection, scope, last)
             if last:
                 return

@@ -12,9 +12,10 @@ from sqlalchemy.engine import Connection as DatabaseConnection
 from peerstore import schema
 from peerstore.coverage import Scope
 from peerstore.database import Database
-from peerstore.dictionary import Dictionary, observer_ids
+from peerstore.dictionary import Dictionary
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import QuestionError
+from peerstore.retention import retention
 from peerstore.times import duration_micros, iso, micros
 
 Answer = TypeVar("Answer")
@@ -24,23 +25,37 @@ class Asking:
     """The part of a store that all its questions share: the database, what was read of its dictionaries, the clock."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime] | None = None) -> None:
-        schema.ensure(database)
+        self.upgraded = schema.ensure(database)
+        """What opening the store did to its database: ``None`` if it was at the newest schema."""
         self._database = database
         self._dictionary = Dictionary()
+        self._given_clock = clock
         self._clock = clock or (lambda: datetime.now(UTC))
 
     @contextmanager
     def _asking(
-        self, observer: str | None, known_at: datetime | None, max_silence: timedelta | float | None
+        self,
+        observer: str | None,
+        known_at: datetime | None,
+        max_silence: timedelta | float | None,
+        earliest: int | None = None,
+        until: int | None = None,
     ) -> Iterator[tuple[DatabaseConnection, Scope]]:
-        """One snapshot of the database, and the scope of a question."""
+        """One snapshot of the database, and the scope of a question about the time from ``earliest`` on (``None``: from
+        the beginning of the history) to ``until`` (``None``: to its end); :class:`~peerstore.errors.BeforeHorizon` if
+        that was pruned."""
         key = None if observer is None else canonical_peer_key(observer)
         known, silence = None if known_at is None else micros(known_at), duration_micros(max_silence)
         with self._database.reading() as connection:
-            observers = observer_ids(connection, key)
+            kept = retention(connection)
+            if kept.generation != self._dictionary.generation:
+                self._dictionary = Dictionary(kept.generation)
+            observers = self._dictionary.observers(connection, key)
             if key is not None and not observers:
                 observers = {key: -1}  # never recorded: it has no rows, so it is unobserved
-            yield connection, Scope(observers, known, silence)
+            before = until if earliest is None and until is not None and until <= kept.before_all else earliest
+            kept.check(before, known, silence)
+            yield connection, Scope(observers, known, silence, kept)
 
     def _stream(
         self,
@@ -48,9 +63,11 @@ class Asking:
         observer: str | None,
         known_at: datetime | None,
         max_silence: timedelta | float | None,
+        earliest: int | None = None,
+        until: int | None = None,
     ) -> Iterator[Answer]:
-        """The answers of a question one by one, all of one snapshot."""
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        """The answers of a question one by one, all of one snapshot; it is put as to :meth:`_asking`."""
+        with self._asking(observer, known_at, max_silence, earliest, until) as (connection, scope):
             yield from ask(connection, scope)
 
 

@@ -38,7 +38,7 @@ class Cloud(Asking):
         key = None if peer is None else canonical_peer_key(peer)
 
         def answers() -> Iterator[CloudSession]:
-            with self._asking(observer, known_at, max_silence) as (connection, scope):
+            with self._asking(observer, known_at, max_silence, *window) as (connection, scope):
                 elements: ElementKind | list[int] = "peer" if key is None else inventory.peer_elements(connection, key)
                 for stay in CloudStays(connection, self._dictionary, scope, elements).over(*window):
                     element = self._dictionary.elements(connection, [stay.element])[stay.element]
@@ -60,7 +60,7 @@ class Cloud(Asking):
         """
         graph_library("cloud_at")
         moment = micros(at)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             return cloud_of(presence_at(connection, self._dictionary, scope, moment))
 
     def cloud_over(
@@ -80,4 +80,5 @@ class Cloud(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )

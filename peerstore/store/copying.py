@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from peerstore.batches import Given, conflict
+from peerstore.batches import Given, of_moderate_size, refusal
 from peerstore.ditto_render import render_graph
 from peerstore.envelope import check_recorded_at
 from peerstore.model import Observation, Recorded, Summary, envelope_head
@@ -14,9 +14,6 @@ from peerstore.replay import observation, replayed
 from peerstore.store.inventory import Inventory
 from peerstore.store.recording import Recording
 from peerstore.times import EARLIEST, micros
-
-_MOST = 1_000
-_MOST_ELEMENTS = 50_000
 
 
 class Copying(Recording):
@@ -43,12 +40,13 @@ class Copying(Recording):
         """
         window = (None if since is None else micros(since), None if until is None else micros(until))
         summary = Summary()
-        with other._asking(observer, None, None) as (connection, scope):
+        with other._asking(observer, None, None, *window) as (connection, scope):
+            window = scope.begin(window[0]), window[1]
             found = (
                 observation(connection, other._dictionary, each)
                 for each in replayed(connection, scope.observers, *window, lead_in=True)
             )
-            for batch in _batched(found):
+            for batch in of_moderate_size(found):
                 changed = batch if change is None else [change(each) for each in batch]
                 kept = changed if keep_recorded_at else [each._replace(recorded_at=None) for each in changed]
                 check_recorded_at(max(each.recorded_at or EARLIEST for each in kept), self._latest_recorded_at())
@@ -60,26 +58,19 @@ class Copying(Recording):
     def _copy(self, observations: Sequence[Observation], summary: Summary) -> None:
         def refusals(results: Sequence[Recorded]) -> list[Refused]:
             pairs = zip(observations, results, strict=True)
-            return [conflict(_given(each), each) for each, result in pairs if result.status == "conflict"]
+            found = (
+                refusal(_given(each), each, result)
+                for each, result in pairs
+                if result.status in ("conflict", "rejected")
+            )
+            return [each for each in found if each is not None]
 
         results = self._recorder.record(observations, refusals)
         summary.recorded += sum(result.status == "recorded" for result in results)
         summary.duplicates += sum(result.status == "duplicate" for result in results)
         summary.conflicts += sum(result.status == "conflict" for result in results)
+        summary.rejected += sum(result.status == "rejected" for result in results)
         summary.changes += sum(result.changes for result in results)
-
-
-def _batched(observations: Iterable[Observation]) -> Iterator[list[Observation]]:
-    batch: list[Observation] = []
-    elements = 0
-    for each in observations:
-        batch.append(each)
-        elements += 0 if each.graph is None else len(each.graph.elements)
-        if len(batch) >= _MOST or elements >= _MOST_ELEMENTS:
-            yield batch
-            batch, elements = [], 0
-    if batch:
-        yield batch
 
 
 def _given(each: Observation) -> Given:

@@ -33,7 +33,7 @@ class Fleet(Identities):
         """The peers present at an instant by the value that each had at a path: which SDK versions, who was a till."""
         moment = micros(at)
         checked_path(path)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             return values_at(connection, self._dictionary, scope, moment, path)
 
     def rollout(
@@ -62,6 +62,7 @@ class Fleet(Identities):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def rollout_at(
@@ -77,7 +78,7 @@ class Fleet(Identities):
         all present peers have had it. Unobserved time is passed over: it neither makes nor breaks "everywhere"."""
         moment, wanted = micros(at or self._clock()), _value(value)
         checked_path(path)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, None, moment) as (connection, scope):
             return rollout(connection, self._dictionary, scope, path, wanted, moment)
 
     def laggards(
@@ -98,6 +99,8 @@ class Fleet(Identities):
             observer,
             known_at,
             max_silence,
+            None,
+            moment,
         )
 
     def incompatible(
@@ -122,6 +125,7 @@ class Fleet(Identities):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def expected(
@@ -139,7 +143,7 @@ class Fleet(Identities):
         :class:`~peerstore.errors.QuestionError` for an entry that is no text, or empty.
         """
         moment, entries = micros(at), _entries(names_or_keys)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             return Expected(connection, self._dictionary, scope, moment).answer(entries)
 
     def population(
@@ -165,6 +169,7 @@ class Fleet(Identities):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
 

@@ -12,7 +12,7 @@ from peerstore.canonical import steps_of
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import QuestionError
 from peerstore.model import Connection
-from peerstore.presence import Presence, difference, presence_at
+from peerstore.presence import Presence, difference, presence_at, state_of
 from peerstore.questions.changes import (
     Question,
     attribute_changes,
@@ -39,8 +39,21 @@ class History(Asking):
         """Who was in the mesh at an instant: the view of one observer, or the merged presence of all that were
         watching."""
         moment = micros(at)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             return presence_at(connection, self._dictionary, scope, moment)
+
+    def ids_at(
+        self,
+        at: datetime,
+        observer: str | None = None,
+        known_at: datetime | None = None,
+        max_silence: timedelta | float | None = None,
+    ) -> dict[int, int]:
+        """The same, in the ids of the tables: for each ``element.id`` that was present its ``document.id``, to be
+        joined with other tables in SQL. Of a connection that observers saw with different documents, one of these."""
+        moment = micros(at)
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
+            return state_of(connection, self._dictionary, scope, moment)
 
     def diff(
         self,
@@ -60,7 +73,7 @@ class History(Asking):
         """
         moments = micros(since), micros(until)
         steps_of(path or "")
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, min(moments)) as (connection, scope):
             found = difference(connection, self._dictionary, scope, *moments, path)
             if inside:
                 tell_inside(connection, self._dictionary, scope, found)
@@ -93,6 +106,7 @@ class History(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def metadata_changes(
@@ -112,7 +126,7 @@ class History(Asking):
         key = None if peer is None else canonical_peer_key(peer)
 
         def answers() -> Iterator[AttributeChange]:
-            with self._asking(observer, known_at, max_silence) as (connection, scope):
+            with self._asking(observer, known_at, max_silence, *window) as (connection, scope):
                 elements = changing_peers(connection) if key is None else inventory.peer_elements(connection, key)
                 question = Question(connection, self._dictionary, scope, *window, elements=elements, path=path)
                 yield from attribute_changes(question)
@@ -138,8 +152,8 @@ class History(Asking):
             raise QuestionError("a step must be longer than nothing")
 
         def answers() -> Iterator[Presence]:
-            if begin < end:
-                with self._asking(observer, known_at, max_silence) as (connection, scope):
+            with self._asking(observer, known_at, max_silence, begin) as (connection, scope):
+                if begin < end:
                     yield from presence_over(connection, self._dictionary, scope, begin, end, stride)
 
         return answers()
@@ -162,12 +176,14 @@ class History(Asking):
         key = None if peer is None else canonical_peer_key(peer)
 
         def answers() -> Iterator[Session]:
-            with self._asking(observer, known_at, max_silence) as (connection, scope):
+            with self._asking(observer, known_at, max_silence, *window) as (connection, scope):
                 elements = None if key is None else inventory.peer_elements(connection, key)
                 stays = Sessions(connection, self._dictionary, scope, "peer", elements, pause).over(*window)
                 for stay in stays:
                     element = self._dictionary.elements(connection, [stay.element])[stay.element]
-                    session = Session(element.key, *_bounds(stay), observer, stay.reason, stay.gaps)
+                    session = Session(
+                        element.key, *_bounds(stay), observer, stay.reason, stay.gaps, began_before=stay.began_before
+                    )
                     yield clipped(session, *cuts)
 
         return answers()
@@ -190,13 +206,15 @@ class History(Asking):
         ends = [canonical_peer_key(key) for key in (peer, other) if key is not None]
 
         def answers() -> Iterator[ConnectionSession]:
-            with self._asking(observer, known_at, max_silence) as (connection, scope):
+            with self._asking(observer, known_at, max_silence, *window) as (connection, scope):
                 elements = inventory.connection_elements(connection, ends) if ends else None
                 stays = Sessions(connection, self._dictionary, scope, "connection", elements, pause).over(*window)
                 for stay in stays:
                     element = self._dictionary.elements(connection, [stay.element])[stay.element]
                     link = Connection(element.id, element.key, element.other, element.type)
-                    session = ConnectionSession(link, *_bounds(stay), observer, stay.reason, stay.gaps)
+                    session = ConnectionSession(
+                        link, *_bounds(stay), observer, stay.reason, stay.gaps, began_before=stay.began_before
+                    )
                     yield clipped(session, *cuts)
 
         return answers()

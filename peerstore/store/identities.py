@@ -38,6 +38,8 @@ class Identities(Asking):
             observer,
             known_at,
             max_silence,
+            begin,
+            end,
         )
 
     def shared_names(
@@ -55,7 +57,7 @@ class Identities(Asking):
         moment = micros(at)
 
         def answers() -> Iterator[SharedName]:
-            with self._asking(observer, known_at, max_silence) as (connection, scope):
+            with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
                 values = values_at(connection, self._dictionary, scope, moment, "/device_name")
             rows = sorted((row.value, row.peers) for row in values.rows if row.value and len(row.peers) > 1)
             yield from (SharedName(name, peers) for name, peers in rows)
@@ -81,6 +83,7 @@ class Identities(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def new_keys(
@@ -109,6 +112,7 @@ class Identities(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
 

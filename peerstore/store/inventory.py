@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection as DatabaseConnection
 
-from peerstore import inventory
-from peerstore.answers.inventory import KnownPeer, LoggedObservation, ObserverSummary
+from peerstore import health, inventory
+from peerstore.answers.health import Status
+from peerstore.answers.inventory import KeptHistory, KnownPeer, LoggedObservation, ObserverSummary
 from peerstore.content import ContentDigest
 from peerstore.coverage import Scope
 from peerstore.ditto import canonical_peer_key
 from peerstore.model import Connection
 from peerstore.questions.known import known_peers
 from peerstore.replay import replayed
+from peerstore.retention import retention
 from peerstore.store.asking import Asking, window_micros
 from peerstore.times import instant, micros
 from peerstore.verification import Verification, verify
@@ -39,6 +41,8 @@ class Inventory(Asking):
             observer,
             known_at,
             max_silence,
+            None,
+            moment,
         )
 
     def peer_keys(self) -> list[str]:
@@ -65,8 +69,9 @@ class Inventory(Asking):
     def observer_summaries(self, known_at: datetime | None = None, at: datetime | None = None) -> list[ObserverSummary]:
         """Every observer, by key: when it first and last spoke, how often, and whether it is watching at ``at``
         (now)."""
-        with self._asking(None, known_at, None) as (connection, scope):
-            return inventory.observer_summaries(connection, scope, micros(at or self._clock()))
+        moment = micros(at or self._clock())
+        with self._asking(None, known_at, None, moment) as (connection, scope):
+            return inventory.observer_summaries(connection, scope, moment)
 
     def last_observed_at(self) -> datetime | None:
         """When the last observation was made, on its observer's clock; ``None`` if there is none."""
@@ -89,6 +94,7 @@ class Inventory(Asking):
             observer,
             known_at,
             None,
+            *window,
         )
 
     def connections_ever(self, observer: str | None = None) -> Iterator[Connection]:
@@ -106,15 +112,24 @@ class Inventory(Asking):
         same one, on any engine, in whatever order, however often and whenever they were recorded."""
         with self._asking(None, None, None) as (connection, scope):
             digest = ContentDigest(connection, self._dictionary)
-            for each in replayed(connection, scope.observers):
+            for each in replayed(connection, scope.observers, scope.begin(None), lead_in=True):
                 digest.add(each)
         return digest.text()
 
-    def status(self) -> inventory.Status:
-        """What is in the store, and how it is kept."""
-        self._database.durability()  # the writer's first connection makes it WAL, which no reader may be in the way of
+    def retention(self) -> KeptHistory:
+        """How much of the history is kept: where it begins, if it was pruned, and where it was thinned."""
         with self._database.reading() as connection:
-            return inventory.status(self._database, connection)
+            kept = retention(connection)
+        times = (kept.horizon, kept.thinned_before, kept.known_from)
+        horizon, thinned_before, known_from = (None if each is None else instant(each) for each in times)
+        every = None if kept.thinned_every is None else timedelta(microseconds=kept.thinned_every)
+        return KeptHistory(horizon, thinned_before, every, known_from)
+
+    def status(self) -> Status:
+        """What is in the store, how it grows, how it is kept, and what an operator should be warned of. Never writes;
+        what it costs does not grow with the number of observations (:mod:`peerstore.health`)."""
+        with self._database.reading() as connection:
+            return health.status(self._database, connection, micros(self._clock()))
 
     def verify(self, full: bool = True) -> Verification:
         """Check what is stored against itself: digests, chains of changes, keyframes. Never writes."""

@@ -52,6 +52,7 @@ class Links(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def flapping(
@@ -90,6 +91,7 @@ class Links(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def transports(
@@ -121,6 +123,7 @@ class Links(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def fallbacks(
@@ -161,6 +164,7 @@ class Links(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def degrees(
@@ -189,6 +193,7 @@ class Links(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def degree_over(
@@ -208,6 +213,7 @@ class Links(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
 

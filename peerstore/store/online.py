@@ -38,6 +38,7 @@ class Online(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def timeline(
@@ -61,6 +62,7 @@ class Online(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def seen(
@@ -83,4 +85,6 @@ class Online(Asking):
             observer,
             known_at,
             max_silence,
+            None,
+            moment,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -45,7 +45,7 @@ class Recording(Asking):
 
         Recording the same again is a no-op (``duplicate``); another graph under the same observer, time and sequence
         is a ``conflict``: kept aside (:meth:`rejects`), and the first one stays. :class:`~peerstore.errors.InputError`
-        if the graph cannot be read.
+        if the graph cannot be read, or must not be recorded any more (:meth:`prune`, :meth:`forget`).
         """
         if isinstance(graph, bytes | str):
             graph = _parsed(graph)
@@ -57,8 +57,14 @@ class Recording(Asking):
         with self._reading:
             observation = self._reader.read(envelope)
         given = Given("record", 0, {**envelope, "observed_at": iso(observed_at)})
-        batch = Batch([given], [observation], [])
-        [result] = self._recorder.record(batch.observations, batch.with_conflicts)
+        batch = Batch([given], [observation], [], [])
+
+        def conflicts(results: Sequence[Recorded]) -> list[Refused]:
+            return [each for each in batch.with_results(results) if each.kind == "conflict"]
+
+        [result] = self._recorder.record(batch.observations, conflicts)
+        if result.status == "rejected":
+            raise InputError(result.reason)
         return result
 
     def record_many(self, observations: Iterable[Envelope]) -> Summary:
@@ -133,7 +139,7 @@ class Recording(Asking):
 
     def _add(self, summary: Summary, batch: Batch, settled: Collection[int] = ()) -> list[Refused]:
         """Record a batch, and count what became of it; what was refused."""
-        results = self._recorder.record(batch.observations, batch.with_conflicts, list(settled))
+        results = self._recorder.record(batch.observations, batch.with_results, list(settled))
         counts = Counter(result.status for result in results)
         summary.recorded += counts["recorded"]
         summary.duplicates += counts["duplicate"]

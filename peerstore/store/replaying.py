@@ -45,4 +45,5 @@ class Replaying(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )

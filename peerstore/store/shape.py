@@ -33,7 +33,7 @@ class Shape(Asking):
         without any connection is an island of its own."""
         graph_library("islands_at")
         moment = micros(at)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             return islands_of(presence_at(connection, self._dictionary, scope, moment))
 
     def islands_over(
@@ -60,6 +60,7 @@ class Shape(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def cuts_at(
@@ -73,7 +74,7 @@ class Shape(Asking):
         with each."""
         graph_library("cuts_at")
         moment = micros(at)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             return cuts_of(presence_at(connection, self._dictionary, scope, moment))
 
     def path_at(
@@ -88,7 +89,7 @@ class Shape(Asking):
         """How far two peers were from each other at an instant, and over which shortest paths."""
         graph_library("path_at")
         ends, moment = (canonical_peer_key(peer), canonical_peer_key(other)), micros(at)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             return path_of(presence_at(connection, self._dictionary, scope, moment), *ends)
 
     def paths_over(
@@ -112,6 +113,7 @@ class Shape(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def distances_at(
@@ -126,5 +128,5 @@ class Shape(Asking):
         could reach through others, which not at all. With ``observer``, in that observer's own view."""
         graph_library("distances_at")
         key, moment = canonical_peer_key(peer), micros(at)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             return distances_of(presence_at(connection, self._dictionary, scope, moment), key)

@@ -30,7 +30,11 @@ class Watching(Asking):
         whole; by observer, then by time."""
         window = window_micros(since, until)
         return self._stream(
-            lambda connection, scope: watching.coverage(connection, scope, *window), observer, known_at, max_silence
+            lambda connection, scope: watching.coverage(connection, scope, *window),
+            observer,
+            known_at,
+            max_silence,
+            *window,
         )
 
     def coverage_gaps(
@@ -68,6 +72,7 @@ class Watching(Asking):
             observer,
             known_at,
             max_silence,
+            *window,
         )
 
     def coverage_shares(
@@ -86,7 +91,11 @@ class Watching(Asking):
         """
         window = window_micros(since, until)
         return self._stream(
-            lambda connection, scope: watching.shares(connection, scope, *window), observer, known_at, max_silence
+            lambda connection, scope: watching.shares(connection, scope, *window),
+            observer,
+            known_at,
+            max_silence,
+            *window,
         )
 
     def clock_skew(
@@ -118,6 +127,7 @@ class Watching(Asking):
             None,
             known_at,
             max_silence,
+            *window,
         )
 
     def disagreements_at(
@@ -136,7 +146,7 @@ class Watching(Asking):
         """
         moment, wanted = micros(at), _kinds(kinds)
         key = None if peer is None else canonical_peer_key(peer)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
             asked = disagreements.asked(connection, self._dictionary, key, wanted)
             return disagreements.Question(connection, self._dictionary, scope, asked).at(moment)
 
@@ -166,7 +176,7 @@ class Watching(Asking):
         key = None if peer is None else canonical_peer_key(peer)
 
         def answers() -> Iterator[Disagreement]:
-            with self._asking(observer, known_at, max_silence) as (connection, scope):
+            with self._asking(observer, known_at, max_silence, *window) as (connection, scope):
                 asked = disagreements.asked(connection, self._dictionary, key, wanted)
                 yield from disagreements.Question(connection, self._dictionary, scope, asked).over(*window, length)
 

@@ -36,7 +36,7 @@ class Why(Asking):
         a few presences.
         """
         asked = Asked(canonical_peer_key(peer), micros(at), duration_micros(within) or 0)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
+        with self._asking(observer, known_at, max_silence, asked.at) as (connection, scope):
             return why(connection, self._dictionary, scope, asked)
 
     def evidence(
@@ -55,6 +55,7 @@ class Why(Asking):
         if other is not None and path is not None:
             raise QuestionError("only peers have attributes: ask either about a path or about a connection")
         steps_of(path or "")
+        moment = micros(at)
         fact = Fact(canonical_peer_key(peer), None if other is None else canonical_peer_key(other), path)
-        with self._asking(observer, known_at, max_silence) as (connection, scope):
-            return evidence(connection, self._dictionary, scope, micros(at), fact)
+        with self._asking(observer, known_at, max_silence, moment) as (connection, scope):
+            return evidence(connection, self._dictionary, scope, moment, fact)

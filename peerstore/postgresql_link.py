@@ -1,0 +1,93 @@
+"""The link to a PostgreSQL server: what bounds each wait, and when to try again."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    import psycopg
+
+ANSWER_SECONDS = 35
+"""So long who records waits for one answer of PostgreSQL: longer than the server lets it wait for a lock."""
+_RETRIED = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+_LOST = ("08", "57P", "53300", "40003")  # no connection, the server shuts down or starts, too many, outcome unknown
+_LINK = {  # what bounds the wait for a server or a network that is gone
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "application_name": "peerstore",
+}
+_OPTIONS = "-c timezone=UTC -c lock_timeout=30000 -c idle_in_transaction_session_timeout=0"
+
+
+def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What to connect with, beside what the URL gives."""
+    link: dict[str, Any] = {name: value for name, value in _LINK.items() if name not in given}
+    link["options"] = f"{_OPTIONS} {given.get('options', '')}".strip()
+    return link
+
+
+def worth_another_try(error: BaseException | None) -> bool:
+    """Whether the same transaction may succeed a moment later."""
+    if not isinstance(error, DBAPIError) or error.orig is None or isinstance(error.orig, sqlite3.Error):
+        return False
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:  # the driver's own word: it is without a connection
+        return any(kind.__name__ == "OperationalError" for kind in type(error.orig).__mro__)
+    return state in _RETRIED or state.startswith(_LOST)
+
+
+@functools.cache
+def _impatient() -> type[psycopg.Connection[Any]]:
+    """A connection to PostgreSQL that gives up when no answer comes for :data:`ANSWER_SECONDS`: a server that is stuck,
+    or something between that only holds the line, is noticed by no timeout of the server's or the network's."""
+    import psycopg
+
+    class Impatient(psycopg.Connection[Any]):
+        patient = False
+
+        def wait(self, gen: Any, *given: Any, **named: Any) -> Any:
+            return super().wait(gen if self.patient else self._bounded(gen), *given, **named)
+
+        def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+            until = time.monotonic() + ANSWER_SECONDS
+            try:
+                waits_for = next(gen)
+                while True:
+                    ready = yield waits_for
+                    if not ready and time.monotonic() > until:
+                        self.close()
+                        raise psycopg.OperationalError(f"the server did not answer for {ANSWER_SECONDS} s")
+                    waits_for = gen.send(ready)
+            except StopIteration as ended:
+                return ended.value
+
+    return Impatient
+
+
+def connect_impatiently(
+    _dialect: object, _record: object, given: Sequence[Any], named: dict[str, Any]
+) -> psycopg.Connection[Any]:
+    """Connect as those do who record."""
+    return _impatient().connect(*given, **named)
+
+
+@contextmanager
+def patiently_waiting(connection: Connection) -> Iterator[None]:
+    """Let a statement take as long as it takes: an upgrade of much data does."""
+    raw: Any = connection.connection.driver_connection
+    raw.patient = True
+    try:
+        yield
+    finally:
+        raw.patient = False
