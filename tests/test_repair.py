@@ -156,7 +156,7 @@ LEAST_RESCUED = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: each.__name__)
-@pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_of_a_mutated_file_nothing_false_is_rescued(
     small: tuple[bytes, Told], tmp_path: Path, mutation: Callable[[bytearray, random.Random], None], count: int
 ) -> None:
