@@ -175,7 +175,7 @@ def _touched(store: PeerStore, at: datetime, observer: str) -> int:
     from peerstore.times import micros
 
     with store._database.reading() as connection:
-        number = store._dictionary.observers(connection, observer)[observer]
+        number = store._dictionary.observer(connection, observer)[observer]
         return state_at(connection, number, at_end_of(micros(at)))[1]
 
 

@@ -40,7 +40,7 @@ from peerstore.database_url import database_url, holds_secret, redacted
 from peerstore.errors import DatabaseBusy, DatabaseError, DatabaseMissing, MissingExtra, PeerstoreError
 from peerstore.inserting import Inserting, chunks
 from peerstore.postgresql_link import connect_impatiently, patiently_waiting
-from peerstore.prepared import run
+from peerstore.prepared import Prepared, Row, run
 from peerstore.sqlite_file import CACHE, SMALL_CACHE, SQLiteFile
 
 __all__ = ["APPLICATION_ID", "RETRY_SECONDS", "Database", "chunks"]
@@ -123,14 +123,14 @@ class Database(Inserting):
         engine = sa.create_engine(
             self.url,
             hide_parameters=True,
-            pool_pre_ping=True,
+            pool_pre_ping=not reading,  # to begin reading finds out too
             pool_size=2 if not reading else 5,
             max_overflow=10 if not reading else 50,
-            connect_args=postgresql_link.arguments(self.url.query),
-            isolation_level="REPEATABLE READ" if reading else "READ COMMITTED",
+            connect_args=postgresql_link.arguments(self.url.query, reading=reading),
+            isolation_level="AUTOCOMMIT" if reading else "READ COMMITTED",
         )
         if reading:
-            return engine.execution_options(postgresql_readonly=True)
+            return engine
         event.listen(engine, "do_connect", connect_impatiently)
         return engine
 
@@ -142,23 +142,47 @@ class Database(Inserting):
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that reads one snapshot and cannot write."""
+        with self.reading_first(None) as (connection, _):
+            yield connection
+
+    @contextmanager
+    def reading_first(self, first: Prepared | None) -> Iterator[tuple[Connection, list[Row]]]:
+        """The same, and the rows of the statement that is asked first, which has no values: PostgreSQL begins with
+        it."""
         if self._pinned is not None:
             with self._our_errors():
-                yield self._pinned
+                yield self._pinned, _rows(first, self._pinned)
+            return
+        if not self.is_sqlite:
+            with self._our_errors(), self._server_snapshot(first) as found:
+                yield found
             return
         with self._our_errors(), self._reader.connect() as connection:
-            if not self.is_sqlite:
-                with connection.begin():
-                    yield connection
-                return
             self._file.check()
             run(connection, "BEGIN", ())  # SQLAlchemy's own transaction takes as long as a short answer
             try:
-                yield connection
+                yield connection, _rows(first, connection)
             finally:
                 if connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
                     run(connection, "COMMIT", ())  # SQLite has ended it itself where memory ran out
             self._file.check_unchanged()
+
+    @contextmanager
+    def _server_snapshot(self, first: Prepared | None) -> Iterator[tuple[Connection, list[Row]]]:
+        with closing(self._reader.connect()) as connection:
+            try:
+                rows = postgresql_link.begin_reading(connection, first)
+            except DBAPIError:
+                if not postgresql_link.is_lost(connection):
+                    raise
+                # Lost while it was idle, and others of the pool likely with it.
+                connection.invalidate()
+                self._reader.dispose()
+                rows = postgresql_link.begin_reading(connection, first)
+            try:
+                yield connection, rows
+            finally:
+                postgresql_link.end_reading(connection)
 
     @contextmanager
     def pinned(self) -> Iterator[Database]:
@@ -445,6 +469,10 @@ class Database(Inserting):
         self._writer.dispose()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+
+def _rows(first: Prepared | None, connection: Connection) -> list[Row]:
+    return [] if first is None else first.all(connection, {})
 
 
 def _sqlite_name(error: DBAPIError) -> str:

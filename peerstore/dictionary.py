@@ -3,7 +3,7 @@ their meaning only where a peer is forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from sys import intern
 
 import sqlalchemy as sa
@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 from peerstore.canonical import Document
 from peerstore.model import Connection as ShownConnection
 from peerstore.model import Element, Peer
-from peerstore.prepared import Prepared, PreparedByIds
+from peerstore.prepared import Prepared, PreparedByIds, Row
+from peerstore.retention import STORE_INFO, Retention, retention_of
 from peerstore.tables import document, element, observer
 
 FORGOTTEN_OBSERVER = "anonymous::forgotten-"
@@ -59,10 +60,8 @@ class Dictionary:
             self._shown = {}
         return self._shown.setdefault(seen_by, {})
 
-    def observers(self, connection: Connection, key: str | None) -> dict[str, int]:
-        """As :func:`observer_ids`, which is not asked again for one that was found."""
-        if key is None:
-            return observer_ids(connection)
+    def observer(self, connection: Connection, key: str) -> dict[str, int]:
+        """As :func:`observer_ids` of one observer, which is not asked again for one that was found."""
         if key not in self._observers:
             self._observers.update(observer_ids(connection, key))
         return {key: self._observers[key]} if key in self._observers else {}
@@ -102,6 +101,26 @@ _OBSERVER = Prepared(_observers.where(observer.c.observer_key == sa.bindparam("o
 def observer_ids(connection: Connection, key: str | None = None) -> dict[str, int]:
     """Every observer of the store by its key, in byte order; or the one asked for (empty if there is none)."""
     if key is None:
-        found = _OBSERVERS.all(connection, {})
-        return {each: number for each, number in found if not each.startswith(FORGOTTEN_OBSERVER)}
+        return _not_forgotten(_OBSERVERS.all(connection, {}))
     return dict(_OBSERVER.all(connection, {"observer_key": key}))
+
+
+def _not_forgotten(found: Iterable[Row]) -> dict[str, int]:
+    return {each: number for each, number in found if not each.startswith(FORGOTTEN_OBSERVER)}
+
+
+TOLD_AND_OBSERVERS = Prepared(
+    sa.union_all(
+        STORE_INFO.add_columns(sa.null().label("id")),
+        sa.select(observer.c.observer_key, sa.null(), observer.c.id),
+    )
+)
+"""What a question of all observers begins with: see :func:`retention_and_observers`."""
+
+
+def retention_and_observers(rows: Sequence[Row]) -> tuple[Retention, dict[str, int]]:
+    """What of the history is kept, and :func:`observer_ids`, of the rows of :data:`TOLD_AND_OBSERVERS`."""
+    told = [(name, value) for name, value, number in rows if number is None]
+    # Texts sort as their bytes in UTF-8 do.
+    observers = sorted((key, number) for key, _, number in rows if number is not None)
+    return retention_of(told), _not_forgotten(observers)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import sqlite3
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
+
+from peerstore.prepared import Prepared, Row, run
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,12 +30,16 @@ _LINK = {  # what bounds the wait for a server or a network that is gone
     "application_name": "peerstore",
 }
 _OPTIONS = "-c timezone=UTC -c lock_timeout=30000 -c idle_in_transaction_session_timeout=0"
+_READING = "-c plan_cache_mode=force_generic_plan"
+"""What readers ask goes by keys, in the same way whatever the values are: to plan it anew each time took longer than to
+do it."""
 
 
-def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(given: Mapping[str, Any], *, reading: bool) -> dict[str, Any]:
     """What to connect with, beside what the URL gives."""
+    options = f"{_OPTIONS} {_READING}" if reading else _OPTIONS
     link: dict[str, Any] = {name: value for name, value in _LINK.items() if name not in given}
-    link["options"] = f"{_OPTIONS} {given.get('options', '')}".strip()
+    link["options"] = f"{options} {given.get('options', '')}".strip()
     return link
 
 
@@ -45,6 +51,46 @@ def worth_another_try(error: BaseException | None) -> bool:
     if state is None:  # the driver's own word: it is without a connection
         return any(kind.__name__ == "OperationalError" for kind in type(error.orig).__mro__)
     return state in _RETRIED or state.startswith(_LOST)
+
+
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+def begin_reading(connection: Connection, first: Prepared | None = None) -> list[Row]:
+    """Begin the transaction of one snapshot, in which nothing can be written, on a connection that commits by itself;
+    the rows of the statement that is asked first, for which one goes to the server and back once.
+
+    Where it fails for a connection that :func:`is_lost`, it may be begun anew with another: that spares a ping before
+    each answer.
+    """
+    if first is None:
+        run(connection, _BEGIN_READING, None)
+        return []
+    text = f"{_BEGIN_READING}; {first.text(connection)}"
+    rows: list[Row] = run(connection, text, None, _all_of_the_last, prepare=False)
+    return rows
+
+
+def _all_of_the_last(cursor: Any) -> Callable[[], list[Row]]:
+    while cursor.nextset():
+        pass
+    fetch: Callable[[], list[Row]] = cursor.fetchall
+    return fetch
+
+
+def end_reading(connection: Connection) -> None:
+    """End it, however far it came."""
+    if connection.invalidated:
+        return
+    raw: Any = connection.connection.driver_connection
+    if raw.info.transaction_status.name in {"INTRANS", "INERROR"}:
+        run(connection, "COMMIT", None)
+
+
+def is_lost(connection: Connection) -> bool:
+    """Whether the driver has given a connection up."""
+    raw: Any = connection.connection.driver_connection
+    return bool(raw.closed)
 
 
 @functools.cache

@@ -37,7 +37,7 @@ class Prepared:
     What the driver raises is a :class:`~sqlalchemy.exc.DBAPIError`, as from SQLAlchemy.
     """
 
-    def __init__(self, statement: sa.Select[Any] | sa.Update | sa.Delete) -> None:
+    def __init__(self, statement: sa.Select[Any] | sa.CompoundSelect[Any] | sa.Update | sa.Delete) -> None:
         self._statement = statement
         self._compiled: dict[str, _Compiled] = {}
 
@@ -50,6 +50,10 @@ class Prepared:
         """The first row; ``None`` if there is none."""
         row: Row | None = self._fetched(connection, values, FIRST)
         return row
+
+    def text(self, connection: Connection) -> str:
+        """Its text for the driver of a connection."""
+        return self._for_driver(connection, ())[0]
 
     def run(self, connection: Connection, values: Iterable[Mapping[str, Any]]) -> None:
         """Run a statement that gives no rows, with each of some values."""
@@ -112,16 +116,17 @@ def run(
     fetch: Callable[[Any], Any] | None = None,
     *,
     many: bool = False,
+    **how: Any,
 ) -> Any:
-    """Run a text with values as the driver takes them (``many``: with each of a list of them) in the transaction of a
-    connection; what ``fetch`` takes from the cursor afterwards."""
+    """Run a text with values as the driver takes them (``many``: with each of a list of them; ``how``: what else the
+    driver is told) in the transaction of a connection; what ``fetch`` takes from the cursor afterwards."""
     cursor = connection.connection.cursor()
     # SQLAlchemy itself asks so whether anybody listens: to look for listeners takes longer.
     if connection._has_events or connection.engine._has_events:
         for listener in connection.dispatch.before_cursor_execute:
             listener(connection, cursor, text, values, None, many)
     try:
-        (cursor.executemany if many else cursor.execute)(text, values)
+        (cursor.executemany if many else cursor.execute)(text, values, **how)
         return None if fetch is None else fetch(cursor)()
     except connection.dialect.loaded_dbapi.Error as error:
         raise DBAPIError(text, None, error) from error

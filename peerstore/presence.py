@@ -20,7 +20,7 @@ from peerstore.errors import MissingExtra, QuestionError
 from peerstore.keyframes import State
 from peerstore.merging import Begins, Merged, merged
 from peerstore.model import Connection, Element, ObserverState, Peer
-from peerstore.states import Logged, Position, at_end_of, last_logged, logged_between, state_at
+from peerstore.states import Logged, Position, at_end_of, logged_between, logged_in_force, state_at
 from peerstore.timelines import last_row
 from peerstore.times import instant, iso
 
@@ -124,9 +124,9 @@ def views_at(connection: DatabaseConnection, scope: Scope, at: int) -> list[View
     """Every observer of a scope at an instant; the states of those that are watching."""
     views = []
     for key, observer_id in scope.observers.items():
-        logged = last_logged(connection, observer_id, at_end_of(at), scope.known_at)
+        logged, start = logged_in_force(connection, observer_id, at_end_of(at), scope.known_at)
         watching = is_watching(logged, at, scope)
-        state = state_at(connection, observer_id, logged.position)[0] if watching and logged is not None else {}
+        state = state_at(connection, observer_id, logged.position, start)[0] if watching and logged is not None else {}
         views.append(View(key, observer_id, logged, watching, state))
     return views
 

@@ -8,6 +8,7 @@ would have changed is not known. (Why and how: ``docs/decisions/0014-retention.m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.errors import BeforeHorizon
-from peerstore.prepared import Prepared
+from peerstore.prepared import Prepared, Row
 from peerstore.tables import forgotten_peer, store_info
 from peerstore.times import EARLIEST, iso
 
@@ -68,14 +69,20 @@ class Retention(NamedTuple):
             )
 
 
-_TOLD = Prepared(sa.select(store_info.c.name, store_info.c.value))
+TOLD = Prepared(STORE_INFO := sa.select(store_info.c.name, store_info.c.value))
+"""What tells what is kept, and other things: see :func:`retention_of`."""
 NAMES = ("removal_generation", "horizon", "thinned_before", "thinned_every", "known_from")
 """The rows of ``store_info`` that tell what is kept, in the order of :class:`Retention`."""
 
 
 def retention(connection: Connection) -> Retention:
     """What of the history is kept, in the snapshot that a connection reads."""
-    told: dict[str, str] = dict(_TOLD.all(connection, {}))
+    return retention_of(TOLD.all(connection, {}))
+
+
+def retention_of(rows: Iterable[Row]) -> Retention:
+    """The same, of the rows of :data:`TOLD`."""
+    told: dict[str, str] = dict(rows)
     if NAMES[0] not in told:
         return Retention()
     return Retention(int(told[NAMES[0]]), *(int(told[name]) if name in told else None for name in NAMES[1:]))

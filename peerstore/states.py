@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from peerstore.keyframes import State, unpack
-from peerstore.prepared import Prepared
+from peerstore.prepared import Prepared, Row
 from peerstore.tables import element_change, keyframe, observation_log
 
 DAY = 86_400_000_000
@@ -42,6 +42,17 @@ class Logged(NamedTuple):
     def position(self) -> Position:
         """Its place within its observer's history."""
         return Position(self.observed_at, self.sequence)
+
+
+class Keyframe(NamedTuple):
+    """A whole state as it is stored, and where; before the first one there is that of no element, before all time."""
+
+    position: Position
+    body: bytes | None
+
+    def state(self) -> State:
+        """What it holds, for whoever asks to change as he likes."""
+        return {} if self.body is None else unpack(self.body)
 
 
 def _bound(name: str) -> sa.Tuple:
@@ -80,11 +91,17 @@ LOGGED_BETWEEN = (
     .where(_of_observer, after_bound(observation_log), until_bound(observation_log))
     .order_by(_log.observed_at, _log.sequence)
 )
-_KEYFRAME = Prepared(
+_keyframe = (
     sa.select(keyframe.c.observed_at, keyframe.c.sequence, keyframe.c.body)
     .where(keyframe.c.observer_id == sa.bindparam("observer"), until_bound(keyframe))
     .order_by(keyframe.c.observed_at.desc(), keyframe.c.sequence.desc())
     .limit(1)
+)
+_KEYFRAME = Prepared(_keyframe)
+_IN_FORCE = Prepared(
+    sa.select(of_log := _last.subquery("logged"), of_keyframes := _keyframe.subquery("last_keyframe")).select_from(
+        of_log.outerjoin(of_keyframes, sa.true())
+    )
 )
 _KEYFRAME_AFTER = Prepared(
     sa.select(keyframe.c.observed_at, keyframe.c.sequence)
@@ -136,6 +153,19 @@ def last_logged(
     return None if row is None else Logged._make(row)
 
 
+def logged_in_force(
+    connection: Connection, observer_id: int, until: Position, known_at: int | None = None
+) -> tuple[Logged | None, Keyframe | None]:
+    """As :func:`last_logged`, with the keyframe that its state rests on if the same statement gave it."""
+    if known_at is not None:  # the last known observation, and with it the keyframe, may lie far before
+        return last_logged(connection, observer_id, until, known_at), None
+    values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
+    row = _IN_FORCE.first(connection, values)
+    if row is None:
+        return None, None
+    return Logged._make(row[:6]), _keyframe_of(row[6:])
+
+
 def last_graph(connection: Connection, observer_id: int, until: Position, known_at: int | None = None) -> Logged | None:
     """The observer's last observation with a graph (no stop marker) at or before a position, as known at
     ``known_at``."""
@@ -176,11 +206,17 @@ def changes_between(
 
 def keyframe_before(connection: Connection, observer_id: int, until: Position) -> tuple[Position, State]:
     """The last keyframe at or before a position; before the first one, the empty state before all time."""
+    found = _last_keyframe(connection, observer_id, until)
+    return found.position, found.state()
+
+
+def _last_keyframe(connection: Connection, observer_id: int, until: Position) -> Keyframe:
     values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
-    row = _KEYFRAME.first(connection, values)
-    if row is None:
-        return BEFORE_ALL, {}
-    return Position(row[0], row[1]), unpack(row[2])
+    return _keyframe_of(_KEYFRAME.first(connection, values) or (None, None, None))
+
+
+def _keyframe_of(row: Row) -> Keyframe:
+    return Keyframe(BEFORE_ALL if row[0] is None else Position(row[0], row[1]), row[2])
 
 
 def keyframe_after(connection: Connection, observer_id: int, after: Position) -> Position:
@@ -190,14 +226,18 @@ def keyframe_after(connection: Connection, observer_id: int, after: Position) ->
     return AFTER_ALL if row is None else Position(row[0], row[1])
 
 
-def state_at(connection: Connection, observer_id: int, position: Position) -> tuple[State, int]:
+def state_at(
+    connection: Connection, observer_id: int, position: Position, start: Keyframe | None = None
+) -> tuple[State, int]:
     """The graph of the observation in force at a position (a stop marker leaves it), and how many change rows that
-    took.
+    took. ``start``: the last keyframe at or before it, if it was read already.
 
     Costs one keyframe and the changes since it, whatever the length of the history.
     """
-    start, state = keyframe_before(connection, observer_id, position)
-    rows = _STATE_CHANGES.all(connection, between(observer_id, start, position))
+    if start is None:
+        start = _last_keyframe(connection, observer_id, position)
+    state = start.state()
+    rows = _STATE_CHANGES.all(connection, between(observer_id, start.position, position))
     state.update(rows)
     for element, document in rows:
         if document is None and state.get(element, 0) is None:

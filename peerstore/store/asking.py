@@ -12,10 +12,10 @@ from sqlalchemy.engine import Connection as DatabaseConnection
 from peerstore import schema
 from peerstore.coverage import Scope
 from peerstore.database import Database
-from peerstore.dictionary import Dictionary
+from peerstore.dictionary import TOLD_AND_OBSERVERS, Dictionary, retention_and_observers
 from peerstore.ditto import canonical_peer_key
 from peerstore.errors import QuestionError
-from peerstore.retention import retention
+from peerstore.retention import TOLD, retention_of
 from peerstore.times import duration_micros, iso, micros
 
 Answer = TypeVar("Answer")
@@ -46,13 +46,13 @@ class Asking:
         that was pruned."""
         key = None if observer is None else canonical_peer_key(observer)
         known, silence = None if known_at is None else micros(known_at), duration_micros(max_silence)
-        with self._database.reading() as connection:
-            kept = retention(connection)
+        first = TOLD_AND_OBSERVERS if key is None else TOLD
+        with self._database.reading_first(first) as (connection, rows):
+            kept, observers = retention_and_observers(rows) if key is None else (retention_of(rows), {})
             if kept.generation != self._dictionary.generation:
                 self._dictionary = Dictionary(kept.generation)
-            observers = self._dictionary.observers(connection, key)
-            if key is not None and not observers:
-                observers = {key: -1}  # never recorded: it has no rows, so it is unobserved
+            if key is not None:  # one that was never recorded has no rows, so it is unobserved
+                observers = self._dictionary.observer(connection, key) or {key: -1}
             before = until if earliest is None and until is not None and until <= kept.before_all else earliest
             kept.check(before, known, silence)
             yield connection, Scope(observers, known, silence, kept)

@@ -14,6 +14,7 @@ import peerstore
 import peerstore.database
 import peerstore.postgresql_link
 from tests.conftest import drop_url, fresh_url
+from tests.databases import plain
 from tests.faults.oracle import Expected, batches, place, places
 from tests.faults.proxy import Proxy, proxy
 from tests.faults.reporting import tried
@@ -129,6 +130,33 @@ def test_what_bounds_the_waits_stands_on_every_connection(direct: str) -> None:
                 told = raw.info.get_parameters()
                 assert (told["tcp_user_timeout"], told["connect_timeout"]) == ("30000", "10")
                 assert (told["keepalives_idle"], told["keepalives_count"]) == ("30", "3")
+
+
+def test_connections_that_were_lost_while_idle_are_replaced(direct: str) -> None:
+    """Each of several that a restarted server or a firewall has ended in the meantime, not the first alone."""
+    with peerstore.open(direct) as store:
+        store.record_many(GIVEN[0])
+        walks = [iter(store.observation_log()) for _ in range(3)]  # a connection each
+        whole = [list(each) for each in walks]
+        for _ in range(3):
+            with plain(direct) as connection:
+                ended = connection.exec_driver_sql(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+                assert ended.scalar_one() >= 1
+            assert [list(store.observation_log()) for _ in range(3)] == whole
+
+
+def test_who_reads_cannot_write(direct: str) -> None:
+    with peerstore.open(direct) as store:
+        store.record_many(GIVEN[0])
+        with (
+            pytest.raises(peerstore.DatabaseError, match="read-only transaction"),
+            store._database.reading() as connection,
+        ):
+            connection.exec_driver_sql("DELETE FROM observation_log")
+        assert store.status().observations == len(GIVEN[0])
 
 
 def test_options_of_the_url_are_kept(direct: str) -> None:
