@@ -317,14 +317,17 @@ def _connection(element: Element, documents: Iterable[Document], seen_by: tuple[
     return link
 
 
-def _only_in(links: Iterable[Connection], others: Iterable[Connection]) -> tuple[Connection, ...]:
-    """The connections that are not among the others. Most stand in both as one object."""
-    same = set(map(id, others))
-    candidates = [link for link in links if id(link) not in same]
-    if not candidates:
-        return ()
-    there = set(map(_element, others))
-    return tuple(link for link in candidates if _element(link) not in there)
+def _in_one_only(
+    before: Sequence[Connection], after: Sequence[Connection]
+) -> tuple[tuple[Connection, ...], tuple[Connection, ...]]:
+    """The connections of the first that are not in the second, and the other way round. Most stand in both as one
+    object."""
+    same = set(map(id, before)) & set(map(id, after))
+    old, new = ({_element(link): link for link in links if id(link) not in same} for links in (before, after))
+    return (
+        tuple(link for element, link in old.items() if element not in new),
+        tuple(link for element, link in new.items() if element not in old),
+    )
 
 
 def last_known(connection: DatabaseConnection, scope: Scope, at: int) -> int | None:
@@ -351,16 +354,18 @@ def difference(
     result = Difference(instant(since), instant(until), since_known_at=known_at[0], until_known_at=known_at[1])
     old_peers = before.peers if before else {}
     new_peers = after.peers if after else {}
+    # Most stand in both as one object.
+    others = [(key, peer) for key, peer in new_peers.items() if old_peers.get(key) is not peer]
     result.changed = tuple(
         AttributeDifference(key, place, old, new)
-        for key, peer in new_peers.items()
+        for key, peer in others
         if key in old_peers and not peer.has_document_of(old_peers[key])
         for place, old, new in differences_at(old_peers[key].document, peer.document, path or "")
     )
     if path is not None:
         return result
-    result.appeared = tuple(peer for key, peer in new_peers.items() if key not in old_peers)
+    result.appeared = tuple(peer for key, peer in others if key not in old_peers)
     result.disappeared = tuple(peer for key, peer in old_peers.items() if key not in new_peers)
-    links = [() if presence is None else presence.connections for presence in (before, after)]
-    result.connected, result.disconnected = _only_in(links[1], links[0]), _only_in(links[0], links[1])
+    links = (() if presence is None else presence.connections for presence in (before, after))
+    result.disconnected, result.connected = _in_one_only(*links)
     return result
