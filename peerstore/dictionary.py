@@ -70,6 +70,8 @@ class Dictionary:
         """The elements with these ids; the answer may hold more than was asked for. Do not modify it."""
         ids, kept = list(ids), self._elements
         missing = [number for number in ids if number not in kept]
+        if not missing:
+            return kept
         found = {
             # Keys and types stand in many elements: one text for all of them is a third of the memory.
             number: Element(kind, intern(key or ""), intern(other or ""), intern(link_type or ""), link_id or "")
@@ -85,6 +87,8 @@ class Dictionary:
         """The documents with these ids; the answer may hold more than was asked for. Do not modify it."""
         ids, kept = list(ids), self._documents
         missing = [number for number in ids if number not in kept]
+        if not missing:
+            return kept
         found = {number: Document(body) for number, body in _DOCUMENTS.all(connection, missing)}
         if len(kept) + len(found) > _MOST_KEPT:
             # A new mapping: another thread may still be reading the old one.
