@@ -164,9 +164,9 @@ def _system_server() -> URL:
 
 def _parent() -> str:
     """Where the folder of a server stands: the name of the socket in it may have some hundred characters at most, and
-    the server's user must come there."""
+    the server's user must make and remove it there."""
     found = Path(tempfile.gettempdir())
-    return str(found) if len(str(found)) < 50 and found.stat().st_mode & 0o001 else "/tmp"
+    return str(found) if len(str(found)) < 50 and found.stat().st_mode & 0o003 == 0o003 else "/tmp"
 
 
 def _exists(name: str) -> bool:
