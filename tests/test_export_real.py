@@ -19,7 +19,6 @@ CASES = [
     ("sqlite", "freifunk/snapshots"),
     ("sqlite", "tor-sample/snapshots"),
     ("sqlite", "workplace/collector"),
-    ("sqlite", "workplace/observers"),
 ]
 
 

@@ -156,7 +156,7 @@ LEAST_RESCUED = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: each.__name__)
-@pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, pytest.param(40, marks=pytest.mark.slow)])
 def test_of_a_mutated_file_nothing_false_is_rescued(
     small: tuple[bytes, Told], tmp_path: Path, mutation: Callable[[bytearray, random.Random], None], count: int
 ) -> None:
@@ -314,7 +314,7 @@ def test_of_two_megabytes_that_lose_a_page_99_of_100_observations_are_rescued(tm
     data, whole = settled(path), told(path, tmp_path)
     assert len(data) > 2_000_000
     chance = random.Random(2)
-    for table in ("observation_log", "document", *REDUNDANT):
+    for table in ("observation_log", "document", *chance.sample(REDUNDANT, 3)):
         pages = leaves_of(data, table, tmp_path)
         for number in chance.sample(pages, 1):
             path.write_bytes(without_page(data, number))

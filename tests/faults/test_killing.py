@@ -84,7 +84,7 @@ def test_a_kill_may_cross_the_end(tmp_path: Path) -> None:
     [
         ("sqlite", 4),
         pytest.param("sqlite", 6, marks=pytest.mark.slow),
-        pytest.param("sqlite", 200, marks=pytest.mark.slow),
+        pytest.param("sqlite", 120, marks=pytest.mark.slow),
         pytest.param("postgresql", 50, marks=pytest.mark.slow),
     ],
 )

@@ -77,7 +77,7 @@ def digest_of(lines: list[Line]) -> str:
     return Expected((tuple(lines),)).digest([0])
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, pytest.param(24, marks=pytest.mark.slow)])
 def test_a_signal_at_any_time(count: int, tmp_path: Path, file: Path) -> None:
     source = random.Random(count)
     ended: dict[int, int] = {}

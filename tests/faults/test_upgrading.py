@@ -103,7 +103,7 @@ def digest_of(engine: str, asset: Path = ASSETS[0]) -> str:
     [
         ("sqlite", (22,)),
         pytest.param("sqlite", range(1, 1000), marks=pytest.mark.slow),
-        pytest.param("postgresql", range(1, 1000, 2), marks=pytest.mark.slow),
+        pytest.param("postgresql", range(1, 1000, 3), marks=pytest.mark.slow),
     ],
 )
 def test_killed_before_a_statement(engine: str, numbers: Any) -> None:
