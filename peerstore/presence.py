@@ -322,8 +322,12 @@ def _in_one_only(
 ) -> tuple[tuple[Connection, ...], tuple[Connection, ...]]:
     """The connections of the first that are not in the second, and the other way round. Most stand in both as one
     object."""
-    same = set(map(id, before)) & set(map(id, after))
-    old, new = ({_element(link): link for link in links if id(link) not in same} for links in (before, after))
+    ids = [*map(id, before)], [*map(id, after)]
+    same = set(ids[0]).intersection(ids[1])
+    old, new = (
+        {_element(link): link for number, link in zip(numbers, links, strict=True) if number not in same}
+        for numbers, links in zip(ids, (before, after), strict=True)
+    )
     return (
         tuple(link for element, link in old.items() if element not in new),
         tuple(link for element, link in new.items() if element not in old),
