@@ -20,6 +20,8 @@ FORGOTTEN_OBSERVER = "anonymous::forgotten-"
 """How the key of an observer begins that was erased: no observer that is given can have it."""
 
 _MOST_KEPT = 50_000
+FEW = 10_000
+"""So many are kept of each kind where little memory is to be taken: a walk over a long history asks for few again."""
 
 _ELEMENTS = PreparedByIds(
     sa.select(element.c.id, element.c.kind, element.c.peer1, element.c.peer2, element.c.type, element.c.source_id),
@@ -44,19 +46,25 @@ def rank(item: Element) -> str:
 
 class Dictionary:
     """What ids stand for, until something more is removed on purpose: another ``generation``
-    (:class:`~peerstore.retention.Retention`) needs another dictionary. Safe for several threads; bounded in memory."""
+    (:class:`~peerstore.retention.Retention`) needs another dictionary. Safe for several threads; bounded in memory: of
+    each kind it keeps ``most`` at the most."""
 
-    def __init__(self, generation: int = 0) -> None:
+    def __init__(self, generation: int = 0, most: int = _MOST_KEPT) -> None:
         self.generation = generation
+        self._most = most
         self._elements: dict[int, Element] = {}
         self._documents: dict[int, Document] = {}
         self._shown: dict[tuple[str, ...], dict[tuple[int, int], Ranked]] = {}
         self._observers: dict[str, int] = {}
 
+    def of_generation(self, generation: int) -> Dictionary:
+        """One that holds nothing yet, after a removal."""
+        return Dictionary(generation, self._most)
+
     def shown(self, seen_by: tuple[str, ...]) -> dict[tuple[int, int], Ranked]:
         """What answers have shown so far of what these observers saw, by element and document; whoever shows something
         else adds it."""
-        if sum(map(len, self._shown.values())) + len(self._shown) > _MOST_KEPT:
+        if sum(map(len, self._shown.values())) + len(self._shown) > self._most:
             self._shown = {}
         return self._shown.setdefault(seen_by, {})
 
@@ -77,7 +85,7 @@ class Dictionary:
             number: Element(kind, intern(key or ""), intern(other or ""), intern(link_type or ""), link_id or "")
             for number, kind, key, other, link_type, link_id in _ELEMENTS.all(connection, missing)
         }
-        if len(kept) + len(found) > _MOST_KEPT:
+        if len(kept) + len(found) > self._most:
             # A new mapping: another thread may still be reading the old one.
             kept = self._elements = {number: kept[number] for number in ids if number in kept}
         kept.update(found)
@@ -90,7 +98,7 @@ class Dictionary:
         if not missing:
             return kept
         found = {number: Document(body) for number, body in _DOCUMENTS.all(connection, missing)}
-        if len(kept) + len(found) > _MOST_KEPT:
+        if len(kept) + len(found) > self._most:
             # A new mapping: another thread may still be reading the old one.
             kept = self._documents = {number: kept[number] for number in ids if number in kept}
         kept.update(found)

@@ -50,7 +50,7 @@ class Asking:
         with self._database.reading_first(first) as (connection, rows):
             kept, observers = retention_and_observers(rows) if key is None else (retention_of(rows), {})
             if kept.generation != self._dictionary.generation:
-                self._dictionary = Dictionary(kept.generation)
+                self._dictionary = self._dictionary.of_generation(kept.generation)
             if key is not None:  # one that was never recorded has no rows, so it is unobserved
                 observers = self._dictionary.observer(connection, key) or {key: -1}
             before = until if earliest is None and until is not None and until <= kept.before_all else earliest

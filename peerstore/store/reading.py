@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from peerstore.database import Database
+from peerstore.dictionary import FEW, Dictionary
 from peerstore.store.activity import Activity
 from peerstore.store.cloud import Cloud
 from peerstore.store.fleet import Fleet
@@ -31,5 +32,6 @@ class Answers(History, Online, Links, Cloud, Shape, Fleet, Watching, Why, Activi
 
     def _of(self, database: Database) -> Answers:
         snapshot = Answers.__new__(Answers)
-        snapshot._database, snapshot._dictionary, snapshot._clock = database, self._dictionary, self._clock
+        snapshot._database, snapshot._clock = database, self._clock
+        snapshot._dictionary = Dictionary(self._dictionary.generation, FEW)
         return snapshot
