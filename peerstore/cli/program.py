@@ -105,10 +105,21 @@ def main(ctx: click.Context, log_level: str, log_format: str) -> None:
       peerstore --db mesh.db sessions --json
     """
     _settle_streams()
+    _quiet_libraries()
     if log_level != "off":
         from peerstore.cli.logs import logging_to_stderr
 
         ctx.with_resource(logging_to_stderr(log_level, log_format, harmless))
+
+
+def _quiet_libraries() -> None:
+    """Let SQLAlchemy's log go nowhere, unless somebody set it up: else it would print, with a traceback, that a signal
+    ended a command while a connection was closed."""
+    import logging  # not for --help
+
+    log = logging.getLogger("sqlalchemy")
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
 
 
 def _settle_streams() -> None:

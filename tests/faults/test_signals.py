@@ -135,6 +135,32 @@ def stored(database: Path) -> bool:
         return False
 
 
+CLOSING = """
+import os, signal, sys
+from sqlalchemy.engine import default
+from peerstore.cli import main
+close = default.DefaultDialect.do_close
+def closing(self, connection):
+    default.DefaultDialect.do_close = close
+    os.kill(os.getpid(), signal.SIGTERM)
+    close(self, connection)
+default.DefaultDialect.do_close = closing
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_signal_while_connections_are_closed(tmp_path: Path, file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSING, "--db", str(tmp_path / "mesh.db"), "record", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr == "ended by SIGTERM\n"
+
+
 @pytest.mark.slow
 def test_an_ignored_signal_stays_ignored(tmp_path: Path, file: Path) -> None:
     """As under nohup."""
