@@ -371,18 +371,6 @@ class Database(Inserting):
             values["synchronous"] = {"0": "OFF", "1": "NORMAL", "2": "FULL", "3": "EXTRA"}[values["synchronous"]]
         return values
 
-    def ask_in_turn(self, connection: Connection, *statements: str) -> Any:
-        """The first row of the last of some statements for PostgreSQL: one way to the server and back, but each of them
-        sees what was committed when it began."""
-        raw: Any = connection.connection.driver_connection
-        try:
-            with raw.execute("; ".join(statements), prepare=False) as cursor:
-                while cursor.nextset():
-                    pass
-                return cursor.fetchone()
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise DBAPIError(statements[-1], None, error) from error
-
     def clock(self, connection: Connection) -> int | None:
         """The server's clock in microseconds since the epoch; ``None`` where there is no server."""
         if self.is_sqlite:

@@ -66,8 +66,13 @@ def begin_reading(connection: Connection, first: Prepared | None = None) -> list
     if first is None:
         run(connection, _BEGIN_READING, None)
         return []
-    text = f"{_BEGIN_READING}; {first.text(connection)}"
-    rows: list[Row] = run(connection, text, None, _all_of_the_last, prepare=False)
+    return ask_in_turn(connection, _BEGIN_READING, first.text(connection))
+
+
+def ask_in_turn(connection: Connection, *statements: str) -> list[Row]:
+    """The rows of the last of some statements without values: one way to the server and back, but each of them sees
+    what was committed when it began."""
+    rows: list[Row] = run(connection, "; ".join(statements), None, _all_of_the_last, prepare=False)
     return rows
 
 

@@ -20,7 +20,7 @@ from typing import Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from peerstore import events
+from peerstore import events, postgresql_link
 from peerstore.database import APPLICATION_ID, Database
 from peerstore.database_url import redacted
 from peerstore.errors import DatabaseMissing, PeerstoreError, SchemaError
@@ -157,7 +157,8 @@ def _check_revision(database: Database, connection: Connection) -> None:
     if database.is_sqlite:
         [found] = run(connection, asked, (), FIRST) or (None,)
     else:
-        [found] = database.ask_in_turn(connection, f"SELECT pg_advisory_xact_lock_shared({_WRITERS_LOCK})", asked)
+        lock = f"SELECT pg_advisory_xact_lock_shared({_WRITERS_LOCK})"
+        [[found]] = postgresql_link.ask_in_turn(connection, lock, asked)
     if found != HEAD:
         raise SchemaError(
             f"{redacted(database.url)} is at schema {found} now, and was at {HEAD}, which this process writes, when it"

@@ -136,6 +136,10 @@ def between(observer_id: int, after: Position, until: Position) -> dict[str, int
     }
 
 
+def _up_to(observer_id: int, until: Position) -> dict[str, int]:
+    return {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
+
+
 def at_end_of(moment: int) -> Position:
     """The last position that an observation at this instant can have."""
     return Position(moment, GREATEST_SEQUENCE)
@@ -145,7 +149,7 @@ def last_logged(
     connection: Connection, observer_id: int, until: Position, known_at: int | None = None
 ) -> Logged | None:
     """The observer's last observation at or before a position, as known at ``known_at``."""
-    values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
+    values = _up_to(observer_id, until)
     if known_at is None:
         row = _LAST.first(connection, values)
     else:
@@ -159,8 +163,7 @@ def logged_in_force(
     """As :func:`last_logged`, with the keyframe that its state rests on if the same statement gave it."""
     if known_at is not None:  # the last known observation, and with it the keyframe, may lie far before
         return last_logged(connection, observer_id, until, known_at), None
-    values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
-    row = _IN_FORCE.first(connection, values)
+    row = _IN_FORCE.first(connection, _up_to(observer_id, until))
     if row is None:
         return None, None
     return Logged._make(row[:6]), _keyframe_of(row[6:])
@@ -211,8 +214,7 @@ def keyframe_before(connection: Connection, observer_id: int, until: Position) -
 
 
 def _last_keyframe(connection: Connection, observer_id: int, until: Position) -> Keyframe:
-    values = {"observer": observer_id, "until_at": until.observed_at, "until_sequence": until.sequence}
-    return _keyframe_of(_KEYFRAME.first(connection, values) or (None, None, None))
+    return _keyframe_of(_KEYFRAME.first(connection, _up_to(observer_id, until)) or (None, None, None))
 
 
 def _keyframe_of(row: Row) -> Keyframe:
